@@ -1,0 +1,137 @@
+"""Decisions with their texts: what a prompt and a released row are made of, bucket by bucket."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_data.candidates import CandidateSet, CandidateSettings, Decision, Pool, for_users
+from capo_data.histories import Histories
+from capo_data.records import Dropped, HistoryEntry, Instance, Item, RatingScale, Split
+from capo_data.text import clean_text, cut
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Catalogue:
+    """The cleaned texts of all items, by pool row; read-only columns, so memory is Arrow's."""
+
+    def __init__(self, items: Path) -> None:
+        import pyarrow.parquet as pq
+
+        names = ["item_id", "title", "description", "details"]
+        table = pq.read_table(items, columns=names).combine_chunks()
+        self.columns = [table.column(name).combine_chunks() for name in names]
+
+    def item(self, row: int) -> Item:
+        """The item of a pool row; its title must not be null."""
+        item_id, title, description, details = (column[row].as_py() for column in self.columns)
+        return Item(item_id, title, description, details)
+
+    def titled(self, row: int) -> bool:
+        """Whether the row has a title."""
+        return bool(self.columns[1][row].is_valid)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+def instance_id(salt: bytes, domain: str, decision: Decision) -> str:
+    """The row's released id: opaque, stable, the same for every seed."""
+    text = f"{decision.split}\0{decision.user_id}\0{decision.item_id}"
+    return f"{domain}-{hmac.digest(salt, text.encode(), 'sha256').hex()[:20]}"
+
+
+def of_bucket(
+    bucket: Path,
+    pool: Pool,
+    catalogue: Catalogue,
+    settings: CandidateSettings,
+    *,
+    scale: RatingScale,
+    domain: str,
+    salt: bytes,
+    field_characters: int,
+    splits: frozenset[Split] = frozenset(("train", "validation", "test")),
+) -> Iterator[Instance | Dropped]:
+    """The instances of one bucket of histories, in the order of pseudonyms, or why there is none."""
+    import pyarrow.parquet as pq
+
+    for group in range((file := pq.ParquetFile(bucket)).metadata.num_row_groups):
+        users = file.read_row_group(group)
+        logs = dict(zip(users.column("user_id").to_pylist(), _events(users, pool), strict=True))
+        owner, entries = "", list[HistoryEntry | None]()
+        for decision, drawn in for_users(users, pool, settings):
+            if decision.split not in splits:
+                continue
+            if isinstance(drawn, Dropped):
+                yield drawn
+                continue
+            if decision.user_id != owner:
+                owner, events = decision.user_id, logs[decision.user_id]
+                entries = [_entry(event, catalogue, scale, field_characters) for event in events]
+            past = entries[: decision.target]
+            yield _instance(decision, drawn, past, catalogue, instance_id(salt, domain, decision))
+
+
+def _events(users: pa.Table, pool: Pool) -> Iterator[list[dict[str, Any]]]:
+    """Each user's events with the pool row of their item added."""
+    for chunk in users.column("events").chunks:
+        flat = chunk.flatten()
+        rows = pool.rows_of(flat.field("item_id")).tolist()
+        events = flat.to_pylist()
+        for event, row in zip(events, rows, strict=True):
+            event["row"] = row
+        bounds = chunk.offsets.to_pylist()
+        for low, high in pairwise(bounds):
+            yield events[low - bounds[0] : high - bounds[0]]
+
+
+def _entry(
+    event: dict[str, Any], catalogue: Catalogue, scale: RatingScale, characters: int
+) -> HistoryEntry | None:
+    """The event as a prompt shows it, or None where its item has no title."""
+    if not catalogue.titled(event["row"]):
+        return None
+    item = catalogue.item(event["row"])
+    return HistoryEntry(
+        item_id=item.item_id,
+        title=item.title,
+        description=item.description,
+        details=item.details,
+        rating=scale.word(event["rating"]),
+        rating_value=event["rating"],
+        review=cut(clean_text(event["review"]), characters),
+        timestamp=event["timestamp"],
+    )
+
+
+def _instance(
+    decision: Decision,
+    drawn: CandidateSet,
+    past: list[HistoryEntry | None],
+    catalogue: Catalogue,
+    row_id: str,
+) -> Instance | Dropped:
+    history = tuple(entry for entry in past if entry is not None)
+    if not history:
+        return Dropped(row_id, "candidates", "no history entry has a title")
+    return Instance(
+        id=row_id,
+        split=decision.split,
+        user=decision.user,
+        history=history,
+        history_untitled=len(past) - len(history),
+        candidates=tuple(catalogue.item(row) for row in drawn.rows),
+        target_index=drawn.target_index,
+        rejected=drawn.rejected,
+    )
+
+
+def open_pool(histories: Histories) -> tuple[Pool, Catalogue]:
+    """The pool that candidates are drawn from and the texts of its items."""
+    return Pool.read(histories.items), Catalogue(histories.items)
