@@ -1,0 +1,241 @@
+"""A recipe: everything that determines a release. Read from YAML, checked to the line.
+
+Where things lie (paths, addresses), how fast they go and what they may cost is no recipe's business:
+that is `build.Settings`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from capo_data.errors import RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,30}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SourcePart(_Part):
+    """Where interactions come from, and how their columns are called."""
+
+    kind: Literal["amazon", "movielens", "table", "demo"] = "table"
+    category: str = ""
+    columns: dict[str, str] = {}
+    scale: tuple[float, float] | None = None
+    size: dict[str, int] = {}
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        if isinstance(value, list) and len(value) == 2:
+            return (float(value[0]), float(value[1]))
+        return value
+
+    @field_validator("scale")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("the scale's lowest rating must be below its highest")
+        return value
+
+
+class HistoriesPart(_Part):
+    """Which users, and how many decisions each gives."""
+
+    min_interactions: Annotated[int, Field(ge=3)] = 5
+    k_core: Annotated[int, Field(ge=2)] | None = None
+    instances_per_user: Positive = 1
+
+
+class CandidatesPart(_Part):
+    """What stands beside the chosen item."""
+
+    size: Annotated[int, Field(ge=3, le=100)] = 30
+    rejected: Annotated[int, Field(ge=2)] = 2
+    negatives: Literal["uniform", "popularity"] = "uniform"
+    pool: Literal["interacted", "catalogue"] = "interacted"
+    fields: tuple[Literal["title", "item_id", "description", "details"], ...] = ("title",)
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> CandidatesPart:
+        if self.rejected > self.size - 1:
+            raise ValueError(f"rejected ({self.rejected}) must leave room in a set of {self.size}")
+        if "title" not in self.fields:
+            raise ValueError("fields must hold title: responses name items by it")
+        return self
+
+
+class PromptPart(_Part):
+    """Templates (by name, or the path of your own), tags and lengths."""
+
+    judge: str = "paper"
+    recommender: str = "recommender"
+    think_tag: TagName = "think"
+    item_tag: TagName = "item"
+    field_characters: Positive = 300
+    max_tokens: Annotated[int, Field(ge=500)] = 12_000
+    characters_per_token: Annotated[float, Field(gt=0.5, lt=20)] = 4.0
+
+    @model_validator(mode="after")
+    def _two_tags(self) -> PromptPart:
+        if self.think_tag.lower() == self.item_tag.lower():
+            raise ValueError("think_tag and item_tag must differ")
+        return self
+
+
+class JudgesPart(_Part):
+    """Who scores the triplets (`capo`) and who writes the rationales of `sft`."""
+
+    capo: str = "lexical"
+    sft: str = "lexical"
+    model_revision: str | None = None
+    max_answer_tokens: Positive = 1024
+
+    @field_validator("capo", "sft")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        provider, _, model = value.partition(":")
+        if value == "lexical" or (provider in {"openai", "vllm"} and model):
+            return value
+        raise ValueError(f"judge {value!r} is not lexical, openai:MODEL or vllm:MODEL")
+
+
+class TiesPart(_Part):
+    """What happens where rejected items score alike."""
+
+    policy: Literal["drop", "redraw", "keep"] = "drop"
+    max_redraws: Positive = 8
+
+
+class Recipe(_Part):
+    """Everything that determines a release."""
+
+    domain: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    source: SourcePart = SourcePart()
+    users: Positive | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    histories: HistoriesPart = HistoriesPart()
+    candidates: CandidatesPart = CandidatesPart()
+    prompt: PromptPart = PromptPart()
+    judges: JudgesPart = JudgesPart()
+    ties: TiesPart = TiesPart()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in a manifest."""
+        values: dict[str, Any] = json.loads(self.model_dump_json())
+        return values
+
+
+def parse(text: str, where: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Reads a recipe from YAML.
+
+    Args:
+        text: The YAML.
+        where: File name for error messages.
+        overrides: Dotted field -> value that replaces what the text says (`ties.policy`).
+
+    Raises:
+        RecipeError: Not YAML, an unknown key, a wrong type or an impossible value; names the line.
+    """
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"{where}:{mark.line + 1}" if mark else where
+        why = getattr(error, "problem", None) or str(error)
+        raise RecipeError("the recipe is not valid YAML", where=line, why=why) from error
+    if not isinstance(values, dict):
+        raise RecipeError("the recipe is not a mapping of fields", where=where, why="see docs/recipes.md")
+    for dotted, value in (overrides or {}).items():
+        _put(values, dotted.split("."), value)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = tuple(str(step) for step in first["loc"])
+        given = dict(overrides or {})
+        flag = next((name for name in given if tuple(name.split(".")) == path[: len(name.split("."))]), None)
+        raise RecipeError(
+            f"recipe field {'.'.join(path) or '(whole)'}: {_plain(first['msg'])}",
+            where=f"the command line's {flag}" if flag else f"{where}:{_line(tree, path)}",
+            why=f"found {first['input']!r}"[:300]
+            if first["type"] != "extra_forbidden"
+            else _known_keys(path),
+            next_command="correct the field and run again",
+        ) from error
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of fields whose values differ, with both values."""
+    found: list[str] = []
+    for name in sorted(set(old) | set(new)):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(f"{prefix}{name} (was {before!r}, now {after!r})")
+    return found
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for step in path[:-1]:
+        inner = values.get(step)
+        values[step] = dict(inner) if isinstance(inner, dict) else {}
+        values = values[step]
+    values[path[-1]] = value
+
+
+def _line(tree: Any, path: tuple[str, ...]) -> int:
+    """The line where the deepest known step of the path stands."""
+    line = 1
+    node = tree
+    for step in path:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        match = next(((key, value) for key, value in node.value if key.value == step), None)
+        if match is None:
+            break
+        line, node = match[0].start_mark.line + 1, match[1]
+    return line
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "unknown key")
+
+
+def _known_keys(path: tuple[str, ...]) -> str:
+    model: type[BaseModel] = Recipe
+    for step in path[:-1]:
+        inner = model.model_fields[step].annotation if step in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return "known keys here: " + ", ".join(model.model_fields)
+
+
+def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Reads a recipe file.
+
+    Raises:
+        RecipeError: The file cannot be read, or see `parse`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError("the recipe cannot be read", where=str(path), why=str(error)) from error
+    return parse(text, str(path), overrides)

@@ -1,0 +1,129 @@
+"""Prompt templates, versioned by content, and the anchors that judge and raters share.
+
+A template is a YAML file with `system`, `user` and, for judges, `firmer` (what is added when an answer
+could not be read). Places for data are written `{{name}}`; data is put in once and never read for
+places again, so a review that holds `{{anchors}}` stands there as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+_PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+class TemplateError(ValueError):
+    """A template that cannot be used: unreadable, a section missing, an unknown place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A prompt template.
+
+    Attributes:
+        name: Its file's stem.
+        version: First 12 hex digits of the SHA-256 of the file's text and of the anchors.
+        text: The file's text, for the dataset's card.
+        system: System message, may be empty.
+        user: User message.
+        firmer: Sentence added to a second attempt; empty for recommender prompts.
+    """
+
+    name: str
+    version: str
+    text: str
+    system: str
+    user: str
+    firmer: str
+
+    def places(self) -> frozenset[str]:
+        """Names of the places in all sections."""
+        return frozenset(_PLACE.findall(self.system + self.user + self.firmer))
+
+
+def fill(text: str, values: Mapping[str, str]) -> tuple[str, dict[str, int]]:
+    """Puts values into their places.
+
+    Returns:
+        The filled text, and the offset at which each value begins (its first place).
+
+    Raises:
+        TemplateError: A place that has no value.
+    """
+    parts: list[str] = []
+    offsets: dict[str, int] = {}
+    length = end = 0
+    for place in _PLACE.finditer(text):
+        name = place.group(1)
+        if name not in values:
+            raise TemplateError(f"unknown place {{{{{name}}}}}; known: {', '.join(sorted(values))}")
+        before = text[end : place.start()]
+        offsets.setdefault(name, length + len(before))
+        parts += (before, values[name])
+        length += len(before) + len(values[name])
+        end = place.end()
+    parts.append(text[end:])
+    return "".join(parts), offsets
+
+
+def names() -> list[str]:
+    """The templates that are shipped."""
+    folder = resources.files(__name__) / "templates"
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def load(name: str) -> Template:
+    """Loads a shipped template by name, or a user's own by path.
+
+    Raises:
+        TemplateError: No such template, or not a template.
+    """
+    if name in names():
+        text = (resources.files(__name__) / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
+        return _parse(name, text)
+    path = Path(name)
+    if not path.is_file():
+        raise TemplateError(
+            f"no template {name!r}: shipped are {', '.join(names())}; anything else is a path"
+        )
+    try:
+        return _parse(path.stem, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"{path}: {error}") from error
+
+
+def anchors() -> dict[int, str]:
+    """The seven anchors of the coherence scale."""
+    text = (resources.files(__name__) / "anchors.yaml").read_text(encoding="utf-8")
+    return {int(score): str(words) for score, words in yaml.safe_load(text).items()}
+
+
+def anchor_lines() -> str:
+    """The anchors as a prompt shows them, a line each."""
+    return "\n".join(f"{score}: {words}" for score, words in anchors().items())
+
+
+def _parse(name: str, text: str) -> Template:
+    try:
+        sections = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TemplateError(f"{name}: not valid YAML: {error}") from error
+    if not isinstance(sections, dict) or not isinstance(sections.get("user"), str):
+        raise TemplateError(f"{name}: a template needs a `user` section (text)")
+    unknown = set(sections) - {"system", "user", "firmer"}
+    if unknown:
+        raise TemplateError(f"{name}: unknown sections {', '.join(sorted(map(str, unknown)))}")
+    if not all(isinstance(section, str) for section in sections.values()):
+        raise TemplateError(f"{name}: every section must be text")
+    digest = hashlib.sha256(f"{text}\0{anchor_lines()}".encode()).hexdigest()[:12]
+    system, firmer = sections.get("system", ""), sections.get("firmer", "")
+    return Template(name, digest, text, system.strip(), sections["user"].strip(), firmer.strip())
