@@ -1,0 +1,198 @@
+"""The judge client against its limits: throughput, CPU a request, memory.
+
+    python benchmarks/judge_client.py            all three tables, about three minutes
+    python benchmarks/judge_client.py --save     and write them to benchmarks/results/judge_client.md
+
+Client and server (`tests/judge_server.py`) each have a process of their own, on the loopback; prompts of
+8 kB. Contestants: `ours` is the whole path (key, journal, openai client, durable answer), `openai` its
+client used the plain way over the same transport, nothing kept, `aiohttp` a bare loop: the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+HISTORY = "Bought a pair of hiking socks, rated it Excellent and praised the wool. " * 110  # about 8 kB
+MODEL = "bench"
+Ask = Callable[[str], Awaitable[object]]
+
+
+def messages(number: str) -> list[dict[str, str]]:
+    return [
+        {"role": "system", "content": "Judge whether the item follows from the history."},
+        {"role": "user", "content": f"{HISTORY}\nThe item: hiking boots, variant {number}"},
+    ]
+
+
+@asynccontextmanager
+async def ours(url: str, concurrency: int):
+    from capo_data.judges.ask import Asker
+    from capo_data.judges.journal import Journal
+    from capo_data.judges.openai_api import OpenAIJudge
+    from capo_data.records import Item, JudgeRequest
+
+    judge = OpenAIJudge(MODEL, base_url=url)
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.sqlite") as journal:
+        asker = Asker(judge, journal, concurrency=concurrency)
+        item = Item("b1", "hiking boots")
+        yield lambda number: asker.answer(JudgeRequest(judge.body(messages(number)), "i", (), item))
+        await judge.close()
+
+
+@asynccontextmanager
+async def openai_alone(url: str, concurrency: int):
+    import openai
+
+    http = openai.DefaultAioHttpClient()
+    async with openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=http) as client:
+        yield lambda number: client.chat.completions.create(
+            model=MODEL,
+            messages=messages(number),
+            temperature=0,
+            max_tokens=1024,  # type: ignore[arg-type]
+        )
+
+
+@asynccontextmanager
+async def bare_aiohttp(url: str, concurrency: int):
+    import aiohttp
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=concurrency)) as session:
+
+        async def ask(number: str) -> object:
+            body = {"model": MODEL, "messages": messages(number), "temperature": 0, "max_tokens": 1024}
+            async with session.post(url + "/chat/completions", json=body) as response:
+                return await response.json()
+
+        yield ask
+
+
+CONTESTANTS = {"ours": ours, "openai": openai_alone, "aiohttp": bare_aiohttp}
+
+
+async def drive(name: str, url: str, requests: int, concurrency: int, seconds: float) -> dict[str, float]:
+    """Keeps `concurrency` requests under way until so many are answered, or so many seconds are over.
+
+    The first ones (a tenth, or 3 s of a timed run) open connections and fill caches and do not count.
+    """
+    import psutil
+
+    process = psutil.Process()
+    memory_at: dict[int, int] = {}
+    answered = 0
+    first: tuple[int, float, float] = (0, 0.0, 0.0)
+    last: tuple[int, float, float] = (0, 0.0, 0.0)
+    began = time.perf_counter()
+
+    async with CONTESTANTS[name](url, concurrency) as ask:
+
+        async def worker(numbers) -> None:
+            nonlocal answered, first, last
+            for number in numbers:
+                passed = time.perf_counter() - began
+                if seconds and passed > seconds + 3:
+                    return
+                await ask(str(number))
+                answered += 1
+                if not first[0] and (
+                    time.perf_counter() - began > 3 if seconds else answered >= requests / 10
+                ):
+                    first = (answered, time.perf_counter(), time.process_time())
+                last = (answered, time.perf_counter(), time.process_time())
+                if answered % 10_000 == 0:
+                    memory_at[answered] = process.memory_info().rss
+
+        numbers = iter(range(10**9) if seconds else range(requests))
+        await asyncio.gather(*(worker(numbers) for _ in range(concurrency)))
+        if seconds:  # what trickles in after the end is not part of the rate
+            pass
+    count, wall, cpu = (b - a for a, b in zip(first, last, strict=True))
+    return {
+        "rate": count / wall,
+        "cpu_ms": 1000 * cpu / count,
+        "requests": count,
+        "memory_10k": memory_at.get(10_000, 0) / 2**20,
+        "memory_end": process.memory_info().rss / 2**20,
+    }
+
+
+def measure(name: str, *, requests: int = 0, concurrency: int, delay: float = 0.0, seconds: float = 0.0):
+    """One contestant in a fresh process against a fresh server."""
+    from judge_server import running
+
+    with running(delay=delay) as server:
+        options = [name, server.url, str(requests), str(concurrency), str(seconds)]
+        command = [sys.executable, __file__, "--one", *options]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
+    return "\n".join(lines) + "\n"
+
+
+def report(long: int) -> str:
+    parts = []
+    rows = []
+    for name in CONTESTANTS:
+        result = measure(name, concurrency=512, delay=1.0, seconds=12)
+        share = result["rate"] / 512
+        rows.append([name, f"{result['rate']:.0f}", f"{share:.3f}", f"{result['cpu_ms']:.2f}"])
+    parts.append("Server answers after 1 s, 512 at a time, 12 s (aim: ours at least 0.95 of 512 a second)\n")
+    parts.append(table(["client", "requests/s", "share of 512/s", "CPU ms a request"], rows))
+    rows = []
+    for name in CONTESTANTS:
+        result = measure(name, requests=6000, concurrency=512)
+        rows.append([name, f"{result['rate']:.0f}", f"{result['cpu_ms']:.2f}"])
+    parts.append("Server answers at once, 512 at a time (aim: ours at most 1.6 ms)\n")
+    parts.append(table(["client", "requests/s", "CPU ms a request"], rows))
+    result = measure("ours", requests=long, concurrency=512)
+    growth = f"{result['memory_end'] - result['memory_10k']:+.1f}"
+    rows = [["ours", f"{result['memory_10k']:.1f}", f"{result['memory_end']:.1f}", growth]]
+    parts.append("Resident memory, MiB (aim: flat)\n")
+    parts.append(table(["client", "after 10,000 requests", f"after {long:,} requests", "growth"], rows))
+    return "\n".join(parts)
+
+
+def conditions() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("openai", "aiohttp"))
+    load = f"load average {os.getloadavg()[0]:.1f} at the start"
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {packages}, {load}"
+    return f"{datetime.now(UTC):%Y-%m-%d}; {machine}; client and server share the cores; prompts of 8 kB.\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/judge_client.md")
+    parser.add_argument("--long", type=int, default=200_000, help="requests of the memory run")
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.one:
+        name, url, requests, concurrency, seconds = flags.one
+        result = asyncio.run(drive(name, url, int(requests), int(concurrency), float(seconds)))
+        print(json.dumps(result))
+    else:
+        text = f"# Judge client\n\n{conditions()}\n{report(flags.long)}"
+        print(text)
+        if flags.save:
+            path = ROOT / "benchmarks" / "results" / "judge_client.md"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")

@@ -1,0 +1,1 @@
+"""Judges: request -> raw answer, and what is asked, kept, paced, priced and understood on the way."""

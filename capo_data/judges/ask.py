@@ -1,0 +1,299 @@
+"""Asking: the journal first, then the judge, as often and as fast as is reasonable, storing before looking.
+
+`Asker.answer` is the one way to an answer. It bounds how many requests are under way, repeats what may
+succeed, keeps below a budget, and stops the whole run where no request can succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capo_data.errors import CapoError, JudgeError, PartialError, RunError
+from capo_data.judges.cost import Budget
+from capo_data.judges.journal import Journal, StoredAnswer, answer_key
+from capo_data.judges.limits import RetryPolicy
+from capo_data.judges.reply import envelope
+from capo_data.records import Judge, JudgeRequest, RawAnswer, Usage
+
+# Attempts that may have been billed although no answer came of them.
+_MAYBE_BILLED = {"timeout", "cut_body"}
+
+
+class RequestFailed(Exception):  # noqa: N818 - the name that the records use
+    """One request failed; others may well succeed. It is not in the journal, so a resumed run asks again.
+
+    Attributes:
+        kind: `rate_limited`, `server_error`, `timeout`, `connection`, `cut_body`, `not_json`,
+            `error_in_answer`, `no_choices`, or `http_400` and the like.
+        detail: What the server or the transport said, without secrets.
+        retryable: Whether another attempt may succeed.
+        retry_after: Seconds that the server asks to wait; None if it does not.
+        attempts: How many attempts were made.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        retryable: bool = True,
+        retry_after: float | None = None,
+        attempts: int = 1,
+    ) -> None:
+        self.kind = kind
+        self.detail = detail
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.attempts = attempts
+        super().__init__(f"{kind}: {detail}")
+
+
+class Drained(Exception):  # noqa: N818 - it is no error: somebody asked for it
+    """The asker takes no more requests; this one was not sent, or not sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A stored answer, not yet understood (see `reply.parse`).
+
+    Attributes:
+        key: Its key in the journal.
+        text: The response body as received.
+        url: The address that answered.
+        seconds: Wall time of the attempt that was answered.
+        attempts: How many attempts it took.
+        from_journal: Whether it was there before this call; nothing was sent then.
+    """
+
+    key: str
+    text: str
+    url: str
+    seconds: float
+    attempts: int
+    from_journal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot of the counters.
+
+    `asked` attempts were sent; each was answered, failed (`faults` by kind) or is under way. A request
+    whose attempts all failed is in `failed` by kind of its last one.
+
+    Attributes:
+        asked: Attempts sent.
+        answered: New answers stored.
+        from_journal: Answers that were there already.
+        retried: Attempts that repeat an earlier one.
+        in_flight: Requests under way or waiting for their turn.
+        faults: Failed attempts by kind.
+        failed: Requests given up by kind.
+        usage: Tokens of the new answers.
+        dollars: Spent by this run so far, earlier sessions and other judges included; None without a price.
+    """
+
+    asked: int
+    answered: int
+    from_journal: int
+    retried: int
+    in_flight: int
+    faults: Mapping[str, int]
+    failed: Mapping[str, int]
+    usage: Usage
+    dollars: float | None
+
+
+class Asker:
+    """Asks one judge, with one journal. Belongs to one event loop.
+
+    Args:
+        judge: Who is asked.
+        journal: Where answers are kept.
+        concurrency: Requests under way at a time. One that waits to be repeated counts as well, so a
+            server in trouble sees less load.
+        policy: When a request is repeated and when given up.
+        budget: Limit on spending; None is no limit.
+        stall_seconds: How long requests may go unanswered, all of them, before the run stops.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        journal: Journal,
+        *,
+        concurrency: int = 64,
+        policy: RetryPolicy | None = None,
+        budget: Budget | None = None,
+        stall_seconds: float = 600.0,
+    ) -> None:
+        self._judge = judge
+        self._journal = journal
+        self._policy = policy or RetryPolicy()
+        self._budget = budget or Budget(None, None)
+        self._stall_seconds = stall_seconds
+        self._slots = asyncio.Semaphore(concurrency)
+        self._under_way: dict[str, asyncio.Task[Answer]] = {}
+        self._draining = asyncio.Event()
+        self._stopped_by: CapoError | None = None
+        self._last_success = time.monotonic()
+        self._asked = self._answered = self._from_journal = self._retried = 0
+        self._faults: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._usage = Usage()
+
+    async def answer(self, request: JudgeRequest) -> Answer:
+        """The answer to a request, from the journal or the judge; durable when this returns.
+
+        Calls for the same request share one answer. A caller that is cancelled leaves its request under
+        way: it is paid for, so it is stored.
+
+        Raises:
+            RequestFailed: This request is given up; others go on.
+            Drained: `drain` was called.
+            JudgeError: No request can succeed.
+            BudgetReached: The request could exceed the budget.
+            PartialError: Nothing was answered for `stall_seconds`.
+            RunError: The journal cannot be written.
+        """
+        if self._draining.is_set():
+            raise Drained
+        key = answer_key(self._judge.identity, request.body)
+        task = self._under_way.get(key)
+        if task is None:
+            if stored := self._journal.get(key):
+                self._from_journal += 1
+                return Answer(key, stored.text, stored.url, stored.seconds, stored.attempts, True)
+            self._refuse_if_stopped()
+            if not self._under_way:  # the clock of a stall runs only while somebody waits
+                self._last_success = time.monotonic()
+            task = asyncio.create_task(self._ask(key, request))
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Takes no more requests and returns when those that were sent are stored or have failed.
+
+        What waits for its turn, or to be repeated, is not sent: its caller gets `Drained`.
+        """
+        self._draining.set()
+        self._budget.purse.settled.set()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    def progress(self) -> Progress:
+        """The counters as they stand."""
+        return Progress(
+            asked=self._asked,
+            answered=self._answered,
+            from_journal=self._from_journal,
+            retried=self._retried,
+            in_flight=len(self._under_way),
+            faults=dict(self._faults),
+            failed=dict(self._failed),
+            usage=self._usage,
+            dollars=None if self._budget.price is None else self._budget.purse.spent,
+        )
+
+    def _finished(self, key: str, task: asyncio.Task[Answer]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # seen, even if every caller was cancelled meanwhile
+
+    async def _ask(self, key: str, request: JudgeRequest) -> Answer:
+        async with self._slots:
+            for attempt in range(1, self._policy.attempts + 1):
+                try:
+                    return await self._attempt(key, request, attempt)
+                except RequestFailed as failure:
+                    self._faults[failure.kind] += 1
+                    if not failure.retryable or attempt == self._policy.attempts:
+                        self._failed[failure.kind] += 1
+                        failure.attempts = attempt
+                        raise
+                    self._stop_if_stalled(failure)
+                    await self._pause(self._policy.delay(attempt, random.random(), failure.retry_after))
+                    self._retried += 1
+            raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _attempt(self, key: str, request: JudgeRequest, attempt: int) -> Answer:
+        reserved = await self._reserve(request)
+        spent = 0.0
+        self._asked += 1
+        try:
+            raw = await self._judge.ask(request)
+            outside = envelope(raw.text)
+            if outside.problem is not None:
+                spent = self._budget.cost(outside.usage, 0.0)
+                raise RequestFailed(outside.problem, outside.detail)
+            spent = self._budget.cost(outside.usage, reserved)
+            return await self._store(key, raw, attempt, outside.usage, outside.finish_reason)
+        except RequestFailed as failure:
+            spent = spent or (reserved if failure.kind in _MAYBE_BILLED else 0.0)
+            raise
+        except JudgeError as error:
+            self._faults["refused"] += 1
+            self._stopped_by = error
+            raise
+        finally:
+            self._budget.settle(reserved, spent)
+
+    async def _store(
+        self, key: str, raw: RawAnswer, attempt: int, usage: Usage, finish_reason: str | None
+    ) -> Answer:
+        attempts = attempt - 1 + raw.attempts
+        now, judge = time.time(), self._judge.name
+        stored = StoredAnswer(key, raw.text, raw.url, now, raw.seconds, attempts, usage, judge, finish_reason)
+        try:
+            await self._journal.store(stored)
+        except RunError as error:  # nothing more may be bought that cannot be kept
+            self._stopped_by = error
+            raise
+        self._answered += 1
+        self._usage += usage
+        self._last_success = time.monotonic()
+        return Answer(key, raw.text, raw.url, raw.seconds, attempts, False)
+
+    async def _reserve(self, request: JudgeRequest) -> float:
+        """Waits until the request's highest cost fits beside those in flight, and sets it aside."""
+        self._refuse_if_stopped()
+        dollars = self._budget.highest_cost(request.body)
+        while not self._budget.fits(dollars):
+            if self._budget.purse.in_flight == 0:
+                self._stopped_by = self._budget.reached()
+            else:  # those in flight will cost less than was set aside for them
+                self._budget.purse.settled.clear()
+                await self._budget.purse.settled.wait()
+            self._refuse_if_stopped()
+        self._budget.reserve(dollars)
+        return dollars
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
+        except TimeoutError:
+            return
+        raise Drained
+
+    def _refuse_if_stopped(self) -> None:
+        if self._draining.is_set():
+            raise Drained
+        if self._stopped_by is not None:
+            raise copy.copy(self._stopped_by)  # each caller its own: a traceback grows where it is raised
+
+    def _stop_if_stalled(self, failure: RequestFailed) -> None:
+        silent = time.monotonic() - self._last_success
+        if silent > self._stall_seconds:
+            self._stopped_by = self._stopped_by or PartialError(
+                f"the judge has answered nothing for {silent:.0f} s",
+                where=self._judge.name,
+                why=f"last failure: {failure}",
+                next_command="when it is back, run the same command again: what is answered is kept",
+            )
+        self._refuse_if_stopped()

@@ -1,0 +1,393 @@
+"""The journal: every raw answer, durable before anybody looks at it.
+
+One SQLite file in WAL mode with `synchronous=FULL`, so an answer that was stored survives kill -9 and a
+power cut (https://www.sqlite.org/pragma.html#pragma_synchronous). One thread writes: it takes whatever
+answers have come in, commits them together and then wakes those who wait, so that an fsync is shared
+under load and the event loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from capo_data.errors import RunError
+from capo_data.records import Usage
+
+APPLICATION_ID = 0x4341504F  # "CAPO", so that a journal is told from any other SQLite file
+SCHEMA_VERSION = 1
+_COLUMNS = (
+    "key, url, created, seconds, attempts, prompt_tokens, cached_tokens, answer_tokens, judge, "
+    "finish_reason, answer"
+)
+_PLACES = "(?,?,?,?,?,?,?,?,?,?,?)"
+# The long answer comes last: sums over the numbers then need not follow it to its overflow pages.
+_SCHEMA = """
+CREATE TABLE answers (
+    key TEXT NOT NULL UNIQUE,
+    url TEXT NOT NULL,
+    created REAL NOT NULL,
+    seconds REAL NOT NULL,
+    attempts INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    answer_tokens INTEGER NOT NULL,
+    judge TEXT NOT NULL,
+    finish_reason TEXT,
+    answer TEXT NOT NULL
+)
+"""
+_LARGEST_BATCH = 500  # answers a commit; bounds what the writer holds, not what is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """A line of the journal.
+
+    Attributes:
+        key: `answer_key` of the request.
+        text: The response body as received.
+        url: The address that answered, without credentials.
+        created: Unix time of the answer, seconds.
+        seconds: Wall time of the attempt that was answered.
+        attempts: How many attempts it took.
+        usage: Tokens as the server reports them; zeros where it does not.
+        judge: The judge's name.
+        finish_reason: As the server reports it, None where it does not.
+    """
+
+    key: str
+    text: str
+    url: str
+    created: float
+    seconds: float
+    attempts: int
+    usage: Usage
+    judge: str
+    finish_reason: str | None
+
+
+def answer_key(identity: Mapping[str, str | None], body: Mapping[str, Any]) -> str:
+    """The key of an answer: sha256 (hex) of the canonical JSON of logical endpoint and exact request.
+
+    Canonical: keys sorted, no white space, UTF-8 without escapes (DESIGN, Rules).
+
+    Raises:
+        ValueError: The request holds NaN, an infinity, or text that is no Unicode (a lone surrogate).
+    """
+    canonical = json.dumps(
+        {"endpoint": dict(identity), "request": dict(body)},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Journal:
+    """Raw answers by key. Open it once a process, close it at the end; usable as a context manager.
+
+    Reading is synchronous (tens of microseconds); `store` is awaited until the answer is on disk.
+
+    Args:
+        path: The file, created if absent; its folder must exist.
+
+    Raises:
+        RunError: The file is damaged, is no journal, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._broken: RunError | None = None
+        self._closed = False
+        with _explained(path):
+            self._writer = _connect(path)
+            try:
+                _prepare(self._writer, path)
+                self._reader = _connect(path)
+            except BaseException:
+                self._writer.close()
+                raise
+        # A daemon, so that a second Ctrl-C leaves at once; what is committed by then is safe.
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def get(self, key: str) -> StoredAnswer | None:
+        """The answer with this key, or None."""
+        with _explained(self.path):
+            row = self._reader.execute(f"SELECT {_COLUMNS} FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _answer(row)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """The answers there are to these keys, all in memory: ask for a batch at a time."""
+        wanted = list(keys)
+        found = {}
+        with _explained(self.path):
+            for start in range(0, len(wanted), 500):
+                part = wanted[start : start + 500]
+                marks = ",".join("?" * len(part))
+                for row in self._reader.execute(
+                    f"SELECT {_COLUMNS} FROM answers WHERE key IN ({marks})", part
+                ):
+                    found[row[0]] = _answer(row)
+        return found
+
+    def count(self) -> int:
+        """How many answers there are."""
+        return self.usage().requests
+
+    def usage(self, judge: str | None = None) -> Usage:
+        """Tokens of all answers together, or of one judge's; `requests` is their number."""
+        totals = "sum(prompt_tokens), sum(cached_tokens), sum(answer_tokens), count(*)"
+        with _explained(self.path):
+            row = self._reader.execute(
+                f"SELECT {totals} FROM answers WHERE ?1 IS NULL OR judge = ?1", (judge,)
+            ).fetchone()
+        return Usage(*(number or 0 for number in row))
+
+    async def store(self, answer: StoredAnswer) -> None:
+        """Returns once the answer is durable. A key that is there already keeps its first answer.
+
+        Raises:
+            RunError: It cannot be written (disk full, folder gone). Later answers are refused as well.
+        """
+        if self._broken is not None:
+            raise self._broken
+        if self._closed:
+            raise RunError("the journal is closed", where=str(self.path))
+        loop = asyncio.get_running_loop()
+        stored = loop.create_future()
+        self._queue.put(_Waiting(answer, loop, stored))
+        await stored
+
+    def close(self) -> None:
+        """Writes what is queued, folds the write-ahead log into the file and closes it; twice is harmless.
+
+        Raises:
+            RunError: The log cannot be folded in; nothing is lost, the next opening does it.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+        with _explained(self.path):
+            try:
+                if self._broken is None:
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._writer.close()
+
+    def _write(self) -> None:
+        """The writer's thread: a batch, a commit, the news to those who wait."""
+        open_for_more = True
+        while open_for_more:
+            batch = []
+            waiting = self._queue.get()
+            while True:
+                if waiting is None:
+                    open_for_more = False
+                    break
+                batch.append(waiting)
+                if len(batch) == _LARGEST_BATCH:
+                    break
+                try:
+                    waiting = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if batch:
+                self._commit(batch)
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        if self._broken is None:
+            try:
+                # One statement for all rows, not executemany: sqlite3 gives up the interpreter's lock at
+                # each step, and beside a busy event loop every step would wait 5 ms to get it back.
+                rows = ",".join([_PLACES] * len(batch))
+                with self._writer:
+                    self._writer.execute(
+                        f"INSERT INTO answers ({_COLUMNS}) VALUES {rows} ON CONFLICT (key) DO NOTHING",
+                        [field for waiting in batch for field in _row(waiting.answer)],
+                    )
+            except (sqlite3.Error, ValueError, OverflowError) as error:
+                self._broken = _error(error, self.path)
+        by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        for waiting in batch:
+            by_loop.setdefault(waiting.loop, []).append(waiting.stored)
+        for loop, futures in by_loop.items():
+            # A loop that was closed meanwhile has nobody left to tell; the answers are kept all the same.
+            if not loop.is_closed():
+                _tell(loop, _resolver(futures, self._broken))
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    answer: StoredAnswer
+    loop: asyncio.AbstractEventLoop
+    stored: asyncio.Future[None]
+
+
+def _resolver(futures: list[asyncio.Future[None]], error: RunError | None) -> Callable[[], None]:
+    def resolve() -> None:
+        for future in futures:
+            if future.done():  # cancelled by whoever waited
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    return resolve
+
+
+def _tell(loop: asyncio.AbstractEventLoop, resolve: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(resolve)
+    except RuntimeError:
+        if not loop.is_closed():  # else it was closed between the look and the call
+            raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # The writer belongs to its thread and the reader to the caller's after this; sqlite3 itself is
+    # serialised, so the check against use from another thread would only stand in the way.
+    connection = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
+    connection.execute("PRAGMA busy_timeout = 10000")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Checks that this is a sound journal, or makes it one if the file is new."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    objects = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application not in (0, APPLICATION_ID) or (application == 0 and objects):
+        raise _foreign(path, "it is another program's SQLite database")
+    if version > SCHEMA_VERSION:
+        raise RunError(
+            "the journal was written by a newer capo-data",
+            where=str(path),
+            why=f"its format is {version}, this version reads up to {SCHEMA_VERSION}",
+            next_command="pip install --upgrade capo-data",
+        )
+    if objects:
+        fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if fault != "ok":
+            raise _damaged(path, fault)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    with connection:  # one transaction: a new journal is either none or whole
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            connection.execute(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _row(answer: StoredAnswer) -> tuple[object, ...]:
+    usage = answer.usage
+    return (
+        answer.key,
+        answer.url,
+        answer.created,
+        answer.seconds,
+        answer.attempts,
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.answer_tokens,
+        answer.judge,
+        answer.finish_reason,
+        answer.text,
+    )
+
+
+def _answer(row: tuple[Any, ...]) -> StoredAnswer:
+    key, url, created, seconds, attempts, prompt, cached, answer, judge, reason, text = row
+    return StoredAnswer(
+        key, text, url, created, seconds, attempts, Usage(prompt, cached, answer, 1), judge, reason
+    )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors within the block into a RunError that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _error(error, path) from error
+
+
+def _foreign(path: Path, why: str) -> RunError:
+    return RunError(
+        "this file is not a journal",
+        where=str(path),
+        why=why,
+        next_command="name another folder with --out, or move that file away",
+    )
+
+
+def _damaged(path: Path, why: str) -> RunError:
+    return RunError(
+        "the journal is damaged",
+        where=str(path),
+        why=why,
+        next_command=(
+            f"save what is readable: sqlite3 {path} .recover | sqlite3 recovered.sqlite; "
+            "or move the file away and run again, which asks everything anew"
+        ),
+    )
+
+
+def _error(error: Exception, path: Path) -> RunError:
+    # The low byte of an extended result code is the primary one (https://www.sqlite.org/rescode.html).
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return _foreign(path, str(error))
+    if code == sqlite3.SQLITE_CORRUPT:
+        return _damaged(path, str(error))
+    what, command = {
+        sqlite3.SQLITE_FULL: (
+            "the disk is full",
+            "free some space and run the same command again; every answer stored so far is kept",
+        ),
+        sqlite3.SQLITE_READONLY: (
+            "the journal cannot be written",
+            f"make {path.parent} and the files in it writable, or name another folder with --out",
+        ),
+        sqlite3.SQLITE_CANTOPEN: (
+            "the journal cannot be opened",
+            f"check that the folder {path.parent} exists and is writable",
+        ),
+        sqlite3.SQLITE_BUSY: (
+            "the journal is in use by another process",
+            "wait for the other build to end, or name another folder with --out",
+        ),
+    }.get(
+        code,
+        (
+            "the journal cannot be used",
+            "check the disk and run the same command again; stored answers are kept",
+        ),
+    )
+    return RunError(what, where=str(path), why=str(error), next_command=command)

@@ -1,0 +1,390 @@
+"""What a judge's answer says: rationale and score, or the one reason why it says neither.
+
+An answer is text from outside, and it may quote reviews that try to look like the protocol. So nothing
+is guessed: exactly one think pair followed by exactly one rating pair is understood, and every other
+arrangement gets a status of its own (PROTOCOL, Judge; DESIGN, Rules).
+
+| status | the answer |
+|---|---|
+| ok | is understood |
+| no_completion | is no chat completion at all |
+| refused | was refused or filtered by the provider |
+| truncated | ended at the token limit (`finish_reason: length`), whatever it holds |
+| no_content | holds no text |
+| no_think, unclosed_think, nested_think, several_think | lacks the rationale, or it has no clear end |
+| tag_in_rationale | has an item or rating tag within the rationale |
+| rating_first | rates before it reasons |
+| stray_tag | has a tag outside think and rating |
+| no_rating, unclosed_rating, several_ratings | lacks the one rating (two equal ones are two) |
+| rating_not_integer, rating_out_of_range | has a rating that is none of 1..7 |
+| empty_rationale | has a rationale without a letter or digit |
+| giveaway | has a rationale that speaks of the protocol |
+
+Text without tags before, between and after the two pairs is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from capo_data.records import Usage
+
+LOWEST, HIGHEST = 1, 7
+ITEM_TAGS = ("item", "item_nm")  # the paper writes both
+
+_NUMBER_WORDS = {
+    word: number
+    for number, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    )
+}
+_NUMBER = rf"-?\d+(?:\.\d+)?|{'|'.join(_NUMBER_WORDS)}"
+_RATING = re.compile(rf"({_NUMBER})(?:\s*(?:/|out\s+of|of)\s*({_NUMBER}))?\.?", re.IGNORECASE)
+_MARKDOWN = " \t\r\n*_`~#\"'“”‘’"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer understood, or why it was not.
+
+    Attributes:
+        status: One of the table above.
+        rationale: Trimmed text between the think tags; None unless ok.
+        score: 1..7; None unless ok.
+        expected_score: Probability-weighted score in [1, 7], where the answer carries log-probabilities.
+        detail: What was found instead, for a person to read.
+    """
+
+    status: str
+    rationale: str | None = None
+    score: int | None = None
+    expected_score: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The outside of an answer: whether it is a completion at all, and what it cost.
+
+    Attributes:
+        problem: None for a completion, else `not_json`, `error_in_answer` or `no_choices`.
+        detail: The server's own words, shortened.
+        finish_reason: Of the first choice; None if not given.
+        usage: Tokens; zeros where the server does not say. `requests` is 1.
+        choice: The first choice; empty unless it is a completion.
+    """
+
+    problem: str | None
+    detail: str
+    finish_reason: str | None
+    usage: Usage
+    choice: Mapping[str, Any]
+
+
+def envelope(body_text: str) -> Envelope:
+    """Reads the outside of an answer; never fails, however strange the body.
+
+    This is all that is looked at before an answer is stored: a body that is no completion (HTML with
+    status 200, broken JSON, an error object, no choices) was not paid for and is asked again.
+    """
+    nothing = Usage(requests=1)
+    try:
+        body = json.loads(body_text)
+    except (ValueError, RecursionError):
+        return Envelope("not_json", _shortened(body_text), None, nothing, {})
+    if not isinstance(body, dict):
+        return Envelope("not_json", _shortened(body_text), None, nothing, {})
+    usage = _usage(body.get("usage"))
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+        problem = "error_in_answer" if body.get("error") else "no_choices"
+        return Envelope(problem, _shortened(body_text), None, usage, {})
+    reason = choice.get("finish_reason")
+    return Envelope(None, "", reason if isinstance(reason, str) else None, usage, choice)
+
+
+def parse(
+    body_text: str,
+    *,
+    think_tag: str = "think",
+    rating_tag: str = "rating",
+    giveaways: Callable[[str], str | None] | None = None,
+) -> Reply:
+    """Reads rationale and score from a stored answer.
+
+    The text is `message.content`. A server with a reasoning parser puts what stood between the think
+    tags into `message.reasoning` (vLLM) or `message.reasoning_content` (DeepSeek, llama.cpp): it is
+    put back, unless the content has a think tag of its own and the reasoning was a private prelude.
+
+    Args:
+        body_text: The response body as stored: OpenAI-shaped JSON.
+        think_tag: Name of the tag around the rationale, matched without regard to case.
+        rating_tag: Name of the tag around the score.
+        giveaways: Finds words that give the protocol away; `giveaway` by default.
+
+    Returns:
+        A reply whose rationale and score are None unless the status is `ok`.
+    """
+    outside = envelope(body_text)
+    if outside.problem is not None:
+        return Reply("no_completion", detail=f"{outside.problem}: {outside.detail}")
+    message = outside.choice["message"]
+    refusal = message.get("refusal")
+    if refusal or outside.finish_reason == "content_filter":
+        return Reply("refused", detail=_shortened(str(refusal or "finish_reason: content_filter")))
+    if outside.finish_reason == "length":
+        return Reply("truncated", detail="finish_reason: length")
+    tags = _tag_pattern(think_tag, rating_tag)
+    text = _text(message, think_tag, tags)
+    if not text.strip():
+        return Reply("no_content")
+
+    found = [(match["name"].lower(), not match["close"], match) for match in tags.finditer(text)]
+    think, rating = think_tag.lower(), rating_tag.lower()
+    status = _arrangement([(name, opens) for name, opens, _ in found], think, rating)
+    if status != "ok":
+        return Reply(status, detail=" ".join(match[0] for *_, match in found[:8]))
+    edges = [match for *_, match in found]
+    rationale = text[edges[0].end() : edges[1].start()].strip()
+    status, score = _score(text[edges[2].end() : edges[3].start()])
+    if score is None:
+        return Reply(status, detail=_shortened(text[edges[2].end() : edges[3].start()]))
+    if not any(character.isalnum() for character in rationale):
+        return Reply("empty_rationale")
+    words = (giveaways or giveaway)(rationale)
+    if words is not None:
+        return Reply("giveaway", detail=words)
+    expected = expected_score(outside.choice.get("logprobs"), rating_tag)
+    return Reply("ok", rationale, score, expected)
+
+
+def _tag_pattern(think_tag: str, rating_tag: str) -> re.Pattern[str]:
+    # Longest name first, so that `item_nm` is not read as `item`; attributes do not hide a tag.
+    names = sorted({think_tag, rating_tag, *ITEM_TAGS}, key=len, reverse=True)
+    return re.compile(
+        rf"<\s*(?P<close>/?)\s*(?P<name>{'|'.join(map(re.escape, names))})(?![\w-])[^<>]*>", re.IGNORECASE
+    )
+
+
+def _text(message: Mapping[str, Any], think_tag: str, tags: re.Pattern[str]) -> str:
+    content = _flat(message.get("content"))
+    reasoning = _flat(message.get("reasoning") or message.get("reasoning_content"))
+    if not reasoning or any(match["name"].lower() == think_tag.lower() for match in tags.finditer(content)):
+        return content
+    if not content.strip() and tags.search(reasoning):
+        return reasoning
+    return f"<{think_tag}>{reasoning}</{think_tag}>\n{content}"
+
+
+def _flat(content: object) -> str:
+    """Text of a content field: a string, a list of typed parts, or nothing; lone surrogates replaced."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    if not isinstance(content, str):
+        return ""
+    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _arrangement(tags: Sequence[tuple[str, bool]], think: str, rating: str) -> str:
+    """`ok` if the tags are one think pair and then one rating pair, else the status that says why not.
+
+    Args:
+        tags: Name in lower case and whether it opens, in the order of the text.
+        think: Name of the think tag in lower case.
+        rating: Name of the rating tag in lower case.
+    """
+    if list(tags) == [(think, True), (think, False), (rating, True), (rating, False)]:
+        return "ok"
+    thinks = [opens for name, opens in tags if name == think]
+    ratings = [opens for name, opens in tags if name == rating]
+    if True not in thinks or thinks[0] is False:
+        return "no_think"
+    if thinks[:2] == [True, True]:
+        return "nested_think"
+    if False not in thinks:
+        return "unclosed_think"
+    if len(thinks) > 2:
+        return "several_think"
+    start, end = tags.index((think, True)), tags.index((think, False))
+    if end - start > 1:
+        return "tag_in_rationale"
+    if True not in ratings:
+        return "no_rating"
+    if ratings.count(True) > 1 or ratings.count(False) > 1:
+        return "several_ratings"
+    if ratings != [True, False]:
+        return "unclosed_rating"
+    if tags.index((rating, True)) < start:
+        return "rating_first"
+    return "stray_tag"
+
+
+def _score(text: str) -> tuple[str, int | None]:
+    """Status and score of what stands between the rating tags: `6`, `**6**`, `6/7`, `6 out of 7`, `six`."""
+    plain = unicodedata.normalize("NFKC", text).strip(_MARKDOWN)
+    if not plain:
+        return "no_rating", None
+    match = _RATING.fullmatch(plain)
+    if match is None:
+        return "rating_not_integer", None
+    value = _number(match[1])
+    scale = HIGHEST if match[2] is None else _number(match[2])
+    if value != int(value):
+        return "rating_not_integer", None
+    if scale != HIGHEST or not LOWEST <= value <= HIGHEST:
+        return "rating_out_of_range", None
+    return "ok", int(value)
+
+
+def _number(text: str) -> float:
+    word = _NUMBER_WORDS.get(text.lower())
+    # A thousand digits are no float; anything that long is out of range, whatever it is.
+    return float(text[:32]) if word is None else float(word)
+
+
+def expected_score(logprobs: object, rating_tag: str = "rating") -> float | None:
+    """Mean of the scores 1..7 weighted by the probability of their digit as the rating token.
+
+    The rating token is the first one that is not white space after the single opening rating tag in the
+    concatenated tokens. Its alternatives (`top_logprobs`) that read as a digit 1..7 are renormalised over
+    the digits present: a server lists at most 20, and those that are missing or padded with -9999 weigh
+    nothing.
+
+    Args:
+        logprobs: `choices[0].logprobs` of the body, of any shape.
+        rating_tag: Name of the tag around the score.
+
+    Returns:
+        A number in [1, 7], or None where no digit's probability is there.
+    """
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(tokens, list) or not all(
+        isinstance(token, dict) and isinstance(token.get("token"), str) for token in tokens
+    ):
+        return None
+    joined = "".join(token["token"] for token in tokens)
+    openings = list(re.finditer(rf"<\s*{re.escape(rating_tag)}\s*>", joined, re.IGNORECASE))
+    if len(openings) != 1:
+        return None
+    position, start = openings[0].end(), 0
+    for token in tokens:
+        end = start + len(token["token"])
+        head, tail = token["token"][: max(0, position - start)], token["token"][max(0, position - start) :]
+        if end > position and tail.strip():
+            return _weighted(token, head)
+        start = end
+    return None
+
+
+def _weighted(token: Mapping[str, Any], head: str) -> float | None:
+    """The mean over a token's alternatives, all of which must share the part `head` of the opening tag."""
+    listed = token.get("top_logprobs")
+    alternatives = [token, *listed] if isinstance(listed, list) else [token]
+    weights: dict[int, float] = {}
+    seen: set[str] = set()
+    for alternative in alternatives:
+        text = alternative.get("token") if isinstance(alternative, dict) else None
+        logprob = alternative.get("logprob") if isinstance(alternative, dict) else None
+        if not isinstance(text, str) or text in seen or not isinstance(logprob, int | float):
+            continue
+        seen.add(text)
+        digit = text[len(head) :].strip()
+        if text.startswith(head) and digit in {"1", "2", "3", "4", "5", "6", "7"} and logprob <= 0:
+            weights[int(digit)] = weights.get(int(digit), 0.0) + math.exp(logprob)
+    total = sum(weights.values())
+    return sum(score * weight for score, weight in weights.items()) / total if total > 0 else None
+
+
+def _usage(usage: object) -> Usage:
+    if not isinstance(usage, dict):
+        return Usage(requests=1)
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    prompt = _count(usage.get("prompt_tokens"))
+    return Usage(prompt, min(prompt, _count(cached)), _count(usage.get("completion_tokens")), 1)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40 else 0
+
+
+def _shortened(text: str, length: int = 200) -> str:
+    line = " ".join(_flat(text[: 4 * length]).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+# Rationales become training responses, so they must not show that their writer knew what was bought or
+# that a score was asked for (PROTOCOL, Judge). A third person ("the user will buy") is a giveaway; the
+# first person of a quoted review ("will buy again", "I give it 5 stars"), a customer's own rating ("rated
+# it Excellent", "a rating of 5 stars"), "scored a deal" and the score of a film are not. In the patterns
+# a space stands for any white space, and each begins and ends at a word's edge.
+_PERSON = "(?:users?|customers?|shoppers?|buyers?|consumers?|clients?|readers?|viewers?|listeners?|they|s?he)"
+_BUY = "(?:purchas(?:e|ed|ing)|buy(?:ing)?|bought|order(?:ed)?|choos(?:e|ing)|chosen|select(?:ed)?)"
+_ADVERB = "(?:(?:actually|indeed|then|next|eventually|ultimately|subsequently|later) )?"
+_WILL = "(?:will|(?:is|are) (?:going|about|known|said) to)"
+_NOT_AGAIN = "(?! (?:(?:it|this|them) )?(?:again|more|another))"
+_MATCH = "(?:it|this|them|the match|(?:this|the) item)"
+_DEGREE = (
+    "(?:(?:very|slightly|fairly|moderately|relatively|rather|low(?:er|est)?|weak|moderate|medium|middling|"
+    "neutral|decent|good|strong(?:er)?|high(?:er|est)?|top|perfect|full|m(?:ax|in)imum|final|overall) )*"
+)
+_AWARD = r"(?:deserv|warrant|merit|justif|assign|award|lower|reduc|rais)\w*"
+_GIVE = r"(?:support|get|receiv|earn|giv|suggest|reflect|indicat)\w*"
+_SEVEN = r"""[*_"']*[1-7](?:\.\d+)?(?!\.?\d)"""
+_SEVEN_ENDS = r"""(?=\s*(?:[.,;:!?)*_"']|$|(?:out of|of|/)\s*7|(?:on|for|because|since|as|given|due)\b))"""
+_OTHER_SCALE = r"(?![-\s]*(?:stars?\b|out of (?:5|10)\b|/\s*(?:5|10)\b|%))"
+_WORDS = "(?:one|two|three|four|five|six|seven)"
+GIVEAWAYS: tuple[tuple[str, str], ...] = (
+    ("the next item", r"next[\s-](?:(?:purchased|bought|chosen) )?items?"),
+    ("the next item", "items? (?:purchased|bought|chosen) next"),
+    ("told what was bought", f"{_PERSON} {_ADVERB}{_WILL} {_ADVERB}(?:have )?{_BUY}{_NOT_AGAIN}"),
+    ("told what was bought", "will be (?:purchased|bought|chosen|selected)"),
+    ("the actual choice", "actual (?:next )?(?:purchases?|choice|selection)|actual next item"),
+    ("the actual choice", "actually (?:purchased|bought|chose|selected) (?:this|the) (?:item|product)"),
+    ("the actual choice", r"ground[\s-]truth|target item|correct answer"),
+    ("coherence", "coherence"),
+    ("a score", rf"score(?: of| is| at| as| to be|\s*[:=])? {_SEVEN}{_OTHER_SCALE}"),
+    ("a score", rf"rating(?: of| is| at| as| to be|\s*[:=])? {_SEVEN}{_SEVEN_ENDS}{_OTHER_SCALE}"),
+    ("a score", f"(?:score|rating) of {_WORDS}(?! (?:of|stars?|out))"),
+    ("a score", f"(?:scor|rat)(?:e[sd]?|ing) (?:{_MATCH} )?(?:an? |as )?{_SEVEN}{_SEVEN_ENDS}"),
+    ("a score", rf"(?:[1-7]|{_WORDS}) out of (?:7|seven)|(?<![\d/])[1-7]\s*/\s*7(?!\s*(?:/|scale))"),
+    ("a score", r"scale (?:of|from) (?:1|one)|1\s*(?:-|–|to)\s*7 scale|(?:7|seven)[\s-]point scale"),
+    ("a score", f"{_AWARD} (?:{_MATCH} )?(?:an?|the|my|this|its) {_DEGREE}score"),
+    ("a score", f"{_GIVE} (?:{_MATCH} )?(?:an?|my) {_DEGREE}score"),
+    ("a score", "(?:my|final|given|assigned) (?:score|rating) (?:is|of|would|will|should|reflects?)"),
+    ("a score", "(?:score|rating) is (?:warranted|justified|appropriate|deserved|given|assigned)"),
+    ("the prompt's sections", r"\[\s*(?:(?:purchase )?history|candidates?|next item|instructions?)\s*\]"),
+    ("the prompt's sections", r"\[\s*(?:candidate (?:list|items?|set)|role)\s*\]"),
+    ("the candidate list", r"candidates?[\s-](?:list|set|items?|products?|pool)"),
+    ("the candidate list", "(?:list|set|pool) of candidates?|(?:other|remaining|all) candidates"),
+    ("the task", "(?:in|by) (?:the|this|your) prompt|the prompt (?:says|states|asks|gives|tells)"),
+    ("the task", "as instructed|as an? (?:ai|evaluator|judge|rater|language model)"),
+)
+_ANY_GIVEAWAY = "|".join(f"(?:{pattern})" for _, pattern in GIVEAWAYS).replace(" ", r"\s+")
+_GIVEAWAYS = re.compile(rf"(?<!\w)(?:{_ANY_GIVEAWAY})(?!\w)", re.IGNORECASE)
+
+
+def giveaway(rationale: str) -> str | None:
+    """The first words of a rationale that give the protocol away, or None.
+
+    Looks for the patterns of `GIVEAWAYS`: the "next item", having been told what was bought ("the user
+    will purchase", "the actual purchase"), the score that was asked for ("a score of 6", "6 out of 7",
+    "coherence"), the prompt's own sections ("[Purchase History]", "candidate list") and the task itself.
+    `validate` applies the same function to released rationales.
+
+    Args:
+        rationale: Text of a rationale, without its tags.
+
+    Returns:
+        The offending words as they stand in the text.
+    """
+    match = _GIVEAWAYS.search(rationale)
+    return None if match is None else match[0]
