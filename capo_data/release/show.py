@@ -1,0 +1,160 @@
+"""One row as a person wants to read it.
+
+Titles and reviews come from strangers, so they are shown literally: rich's markup is not interpreted, and
+characters that move the cursor, reorder or hide text are spelt out.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_data.release.dataset import locate, read_row
+from capo_data.release.schema import ROLES
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+    from rich.text import Text
+
+_JOINERS = "\u200c\u200d"  # needed by several scripts and by emoji
+_COLOURS = {"chosen": "green", "hard_rejected": "red", "easy_rejected": "yellow", "more_rejected": "magenta"}
+
+
+def show(folder: Path, id: str | None = None, config: str = "capo") -> dict[str, Any]:
+    """One row of a dataset or of a run's dataset: the one with this id, or the first.
+
+    Raises:
+        ContractError: There is no dataset, config or row of that name; says how ids look.
+    """
+    return read_row(locate(folder), id, config)
+
+
+def visible(text: str) -> str:
+    """The text on one line, with control, format and bidirectional characters spelt out as ⟨U+202E⟩."""
+    return "".join(
+        f"⟨U+{ord(c):04X}⟩"
+        if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in _JOINERS
+        else c
+        for c in text
+    )
+
+
+def render_row(row: Mapping[str, Any]) -> Group:
+    """A row of any config for rich: history, candidates with their roles, answers."""
+    from rich.console import Group
+
+    parts: list[RenderableType] = [_headline(row)]
+    if "history" in row:
+        parts += [*_history(row), *_candidates(row)]
+        parts += [part for role, answer in _answers(row) for part in _answer(role, answer)]
+    else:
+        for column in ("prompt", "chosen", "rejected"):
+            for message in row[column]:
+                parts += [_heading(f"{column}: {message['role']}"), *_lines(message["content"])]
+    return Group(*parts)
+
+
+def _headline(row: Mapping[str, Any]) -> Text:
+    line = _text(row["id"], "bold")
+    if "domain" in row:
+        line.append_text(_text(f"   domain {row['domain']}   user {row['user']}"))
+    if row.get("conflict"):
+        line.append_text(_text("   CONFLICT: a rejected item scores above the chosen one", "bold red"))
+    if row.get("order_by", "score") != "score":
+        line.append_text(_text(f"   order by: {row['order_by']}", "bold yellow"))
+    return line
+
+
+def _history(row: Mapping[str, Any]) -> list[RenderableType]:
+    absent = [
+        f"{row[name]} {what}"
+        for name, what in (("history_cut", "older, cut for length"), ("history_untitled", "without a title"))
+        if row[name]
+    ]
+    parts: list[RenderableType] = [
+        _heading("History", f" (not shown: {', '.join(absent)})" if absent else "")
+    ]
+    lines: list[tuple[Text, Text]] = []
+    for number, entry in enumerate(row["history"], 1):
+        text = _text(entry["title"])
+        if entry["rating"] is not None:
+            text.append_text(_text(f"  [{entry['rating']}]", "bold"))
+        if entry["review"]:
+            text.append("\n").append_text(_text(f"“{entry['review']}”", "italic"))
+        lines.append((_text(f"{number:3d}  {_day(entry['timestamp'])}", "dim"), text))
+    return [*parts, _aligned(lines)]
+
+
+def _candidates(row: Mapping[str, Any]) -> list[RenderableType]:
+    roles = {answer["item_id"]: role for role, answer in _answers(row)}
+    target = row["target_index"]
+    if "chosen" not in row:
+        roles[row["target"]] = "target"
+    lines: list[tuple[Text, Text]] = []
+    for index, item in enumerate(row["candidates"]):
+        role = roles.get(item["item_id"], "")
+        style = _COLOURS.get(role, "green" if role else "")
+        text = _text(item["title"], style)
+        if role:
+            text.append_text(_text(f"   <- {role.replace('_', ' ')}", f"bold {style}"))
+        lines.append((_text(f"{'*' if index == target else ' '}{index:3d}", style), text))
+    return [_heading("Candidates"), _aligned(lines)]
+
+
+def _answers(row: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Chosen first, then from hard to easy."""
+    answers = [(role, row[role]) for role in ROLES[:2] if role in row]
+    answers += [("more_rejected", answer) for answer in row.get("more_rejected", ())]
+    return answers + [(role, row[role]) for role in ROLES[2:] if role in row]
+
+
+def _answer(role: str, answer: Mapping[str, Any]) -> list[RenderableType]:
+    expected = answer["expected_score"]
+    score = f"score {answer['score']}" + ("" if expected is None else f" (expected {expected:.2f})")
+    heading = _heading(
+        f"{role.replace('_', ' ').capitalize()}: {score}", f"  by {answer['judge']}", _COLOURS[role]
+    )
+    return [heading, _indented(_text(answer["title"], "bold")), *map(_indented, _lines(answer["rationale"]))]
+
+
+def _day(milliseconds: int) -> str:
+    """The day in UTC; what no calendar holds stays a number."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).date().isoformat()
+    except (OverflowError, OSError, ValueError):
+        return str(milliseconds)
+
+
+def _heading(title: str, more: str = "", style: str = "cyan") -> Text:
+    return _text(f"\n{title}", f"bold {style}").append_text(_text(more, "dim"))
+
+
+def _aligned(lines: list[tuple[Text, Text]]) -> RenderableType:
+    """Two columns, so that a long text wraps beside its number."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for line in lines:
+        grid.add_row(*line)
+    return grid
+
+
+def _lines(text: str) -> list[Text]:
+    return [_text(line) for line in text.split("\n")]
+
+
+def _indented(text: Text) -> RenderableType:
+    from rich.padding import Padding
+
+    return Padding(text, (0, 0, 0, 5))
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Literal text; a leading line break is ours and stays one."""
+    from rich.text import Text
+
+    lead = "\n" if text.startswith("\n") else ""
+    return Text(lead + visible(text.removeprefix("\n")), style=style)

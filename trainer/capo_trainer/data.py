@@ -1,0 +1,152 @@
+"""Reads a released dataset: `<folder>/<config>/<split>-*.parquet`.
+
+The only thing that training shares with the making of a dataset is the format of these files, so this
+module depends on pyarrow alone. Columns and their meaning stand in the dataset's own README.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SPLITS: Mapping[str, tuple[str, ...]] = {
+    "sft": ("train",),
+    "capo": ("train",),
+    "test": ("validation", "test"),
+    "dpo": ("train",),
+}
+# What training and evaluation read: the column, and what it must hold. `[...]` is a list, `{a, b}` a struct
+# with at least these fields.
+_INSTANCE = {
+    "id": "string",
+    "user": "string",
+    "history": "[{item_id, title, timestamp}]",
+    "candidates": "[{item_id, title}]",
+    "target_index": "integer",
+    "history_spans": "[{start, end}]",
+    "prompt": "[{role, content}]",
+}
+_ANSWER = "{item_id, title, rationale, score, response}"
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "sft": {**_INSTANCE, "chosen": _ANSWER, "completion": "[{role, content}]"},
+    "capo": {
+        **_INSTANCE,
+        **dict.fromkeys(("chosen", "hard_rejected", "easy_rejected"), _ANSWER),
+        "more_rejected": f"[{_ANSWER}]",
+        "conflict": "bool",
+        "order_by": "string",
+    },
+    "test": {**_INSTANCE, "target": "string"},
+    "dpo": {"id": "string", **dict.fromkeys(("prompt", "chosen", "rejected"), "[{role, content}]")},
+}
+
+
+class DatasetError(Exception):
+    """A folder that is no dataset, or one that this version cannot read."""
+
+
+def read_rows(folder: Path, config: str, split: str = "train") -> Iterator[dict[str, Any]]:
+    """The rows of one split in order, a few hundred in memory at a time.
+
+    Args:
+        folder: The dataset folder, the one with README.md.
+        config: `sft`, `capo`, `test` or `dpo`.
+        split: `train`; `validation` or `test` of config `test`.
+
+    Raises:
+        DatasetError: The split is missing, incomplete, unreadable, or has other columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in _files(folder, config, split):
+        try:
+            with pq.ParquetFile(path) as file:
+                if wrong := _wrong_columns(config, file.schema_arrow):
+                    raise DatasetError(f"{path} is not in the format of config {config}: {'; '.join(wrong)}")
+                for batch in file.iter_batches(batch_size=256):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            raise DatasetError(f"{path} cannot be read: {error}") from error
+
+
+def check(folder: Path, configs: Sequence[str] = tuple(SPLITS)) -> dict[str, int]:
+    """Makes sure, before anything expensive starts, that the configs are there and can be read.
+
+    Returns:
+        Rows by `config/split`.
+
+    Raises:
+        DatasetError: All that is wrong, one line each.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: dict[str, int] = {}
+    wrong: list[str] = []
+    for config in configs:
+        for split in SPLITS.get(config, ("train",)):
+            name = f"{config}/{split}"
+            try:
+                for path in _files(folder, config, split):
+                    with pq.ParquetFile(path) as file:
+                        rows[name] = rows.get(name, 0) + file.metadata.num_rows
+                        wrong += [
+                            f"{path.name} of {name}: {w}" for w in _wrong_columns(config, file.schema_arrow)
+                        ]
+            except DatasetError as error:
+                wrong.append(str(error))
+            except (OSError, pa.ArrowException) as error:
+                wrong.append(f"{name} cannot be read: {error}")
+    if wrong:
+        lines = "\n  ".join(wrong)
+        raise DatasetError(
+            f"{folder} cannot be trained on:\n  {lines}\nCheck it with `capo-data validate {folder}`."
+        )
+    return rows
+
+
+def _files(folder: Path, config: str, split: str) -> list[Path]:
+    if split not in SPLITS.get(config, ()):
+        known = ", ".join(f"{name}/{part}" for name, parts in SPLITS.items() for part in parts)
+        raise DatasetError(f"There is no {config}/{split}; a dataset has {known}")
+    files = sorted((folder / config).glob(f"{split}-*.parquet"))
+    if not files:
+        raise DatasetError(f"{folder} has no {config}/{split}: no {config}/{split}-*.parquet")
+    if any(path.name != f"{split}-{i:05d}-of-{len(files):05d}.parquet" for i, path in enumerate(files)):
+        raise DatasetError(
+            f"{folder} has not all files of {config}/{split}: {', '.join(p.name for p in files)}"
+        )
+    return files
+
+
+def _wrong_columns(config: str, found: pa.Schema) -> list[str]:
+    """One sentence for each column that is missing or cannot hold what it should."""
+    return [
+        f"column {name} is missing" if name not in found.names else f"column {name} is not {wanted}"
+        for name, wanted in COLUMNS[config].items()
+        if name not in found.names or not _holds(found.field(name).type, wanted)
+    ]
+
+
+def _holds(kind: pa.DataType, wanted: str) -> bool:
+    import pyarrow as pa
+
+    if wanted.startswith("["):
+        return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _holds(
+            kind.value_type, wanted[1:-1]
+        )
+    if wanted.startswith("{"):
+        fields = {child.name for child in kind} if pa.types.is_struct(kind) else set()
+        return fields >= set(re.findall(r"\w+", wanted))
+    matches = {
+        "string": lambda: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+        "integer": lambda: pa.types.is_integer(kind),
+        "bool": lambda: pa.types.is_boolean(kind),
+    }
+    return bool(matches[wanted]())
