@@ -1,0 +1,36 @@
+"""Data that teaches recommenders why.
+
+Every command is a call of the same name and arguments: `capo_data.build(domain="demo")`,
+`capo_data.stats("runs/demo")`, `capo_data.validate("runs/demo/dataset")`,
+`capo_data.show("runs/demo/dataset")`, and the leak check `capo_data.find_leaks(history_ids, candidate_ids)`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from capo_data.pipeline import build as build
+    from capo_data.release.leaks import find_leaks as find_leaks
+    from capo_data.release.show import show as show
+    from capo_data.release.validation import validate as validate
+    from capo_data.table1 import stats as stats
+
+__version__ = "0.1.0"
+
+# Imported when first used: `import capo_data` and `--help` stay light.
+_PUBLIC = {
+    "build": "capo_data.pipeline",
+    "find_leaks": "capo_data.release.leaks",
+    "show": "capo_data.release.show",
+    "stats": "capo_data.table1",
+    "validate": "capo_data.release.validation",
+}
+__all__ = ["__version__", "build", "find_leaks", "show", "stats", "validate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'capo_data' has no attribute {name!r}")

@@ -1,0 +1,122 @@
+"""The judge stage of a build: a live bench, a budget, and what Ctrl-C means."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from capo_data.errors import PartialError
+from capo_data.judges import choose
+from capo_data.judges.ask import Asker, Drained
+from capo_data.judges.cost import Budget, PriceTable
+from capo_data.judges.journal import Journal
+from capo_data.judges.lexical import LexicalJudge
+from capo_data.judging import Bench, Panel, Replay
+from capo_data.prompting import Prompts
+from capo_data.records import Instance, Judge, Reporter
+from capo_data.settings import Settings
+
+
+def judges_of(prompts: Prompts, where: Settings, lexical: LexicalJudge | None) -> dict[str, Judge]:
+    """The recipe's judges by name; one object where both roles have the same."""
+    roles = prompts.recipe.judges
+    return {name: choose.make(name, prompts.recipe, where, lexical) for name in (roles.capo, roles.sft)}
+
+
+def replay(prompts: Prompts, judges: dict[str, Judge], journal: Journal) -> Bench:
+    """A bench that plays stored answers back."""
+    return _bench(
+        prompts, {name: Panel(judge, Replay(judge, journal), prompts) for name, judge in judges.items()}
+    )
+
+
+async def ask_all(
+    instances: Iterator[Instance],
+    prompts: Prompts,
+    where: Settings,
+    judges: dict[str, Judge],
+    journal: Journal,
+    prices: PriceTable,
+    report: Reporter,
+) -> dict[str, Any]:
+    """Asks for everything that is still open and returns the counters of this session by judge.
+
+    The first Ctrl-C drains: nothing new is asked, what is in flight is stored. The second leaves at once.
+
+    Raises:
+        PartialError: Drained, or nothing answered for minutes.
+        BudgetReached, JudgeError, RunError: See `judges.ask.Asker.answer`.
+    """
+    askers = _askers(judges, journal, where, prices)
+    bench = _bench(prompts, {name: Panel(judges[name], askers[name], prompts) for name in judges})
+
+    async def drain() -> None:
+        await asyncio.gather(*(asker.drain() for asker in askers.values()))
+
+    draining: list[asyncio.Task[None]] = []
+
+    def interrupted() -> None:
+        if draining:
+            os._exit(130)
+        waiting = sum(asker.progress().in_flight for asker in askers.values())
+        report.note(f"finishing {waiting} requests; press Ctrl-C again to leave at once")
+        draining.append(asyncio.get_running_loop().create_task(drain()))
+
+    try:
+        with _on_interrupt(interrupted):
+            await bench.judge(instances, where.concurrency, report)
+    except Drained as error:
+        raise PartialError(
+            "stopped as asked; every answer is kept",
+            where=str(where.out),
+            next_command="run the same command again to go on from there",
+        ) from error
+    finally:
+        await drain()
+        for judge in judges.values():
+            await judge.close()
+    return {name: asdict(asker.progress()) for name, asker in askers.items()}
+
+
+def _askers(
+    judges: dict[str, Judge], journal: Journal, where: Settings, prices: PriceTable
+) -> dict[str, Asker]:
+    spent = journal.usage()
+    return {
+        name: Asker(
+            judge,
+            journal,
+            concurrency=where.concurrency,
+            budget=Budget(where.max_cost, prices.price(name.partition(":")[2], where.base_url), spent)
+            if name != "lexical"
+            else None,
+        )
+        for name, judge in judges.items()
+    }
+
+
+def _bench(prompts: Prompts, panels: dict[str, Panel]) -> Bench:
+    roles = prompts.recipe.judges
+    return Bench(panels[roles.capo], panels[roles.sft])
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call the handler; in a thread of somebody's program they stay theirs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

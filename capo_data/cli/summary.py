@@ -1,0 +1,33 @@
+"""What a person reads when a build is done."""
+
+from __future__ import annotations
+
+from capo_data.stages import BuildResult
+
+
+def summary(result: BuildResult) -> str:
+    """Counts, where the dataset lies, and what to type next."""
+    if result.dataset is None:
+        if result.plan is None:
+            return ""
+        return "\n".join([*result.plan.lines(), "nothing was asked (--dry-run)"])
+    manifest = result.manifest
+    counts, rows = manifest["counts"], manifest["rows"]
+    judged = max(counts["judged"], 1)
+    shares = f"{counts['tied']:,} tied ({counts['tied'] / judged:.0%})"
+    kept = counts["kept"]
+    conflicts = f"{counts['conflicts']:,} in conflict ({counts['conflicts'] / max(kept, 1):.0%})"
+    lines = [
+        f"{manifest['identity']['recipe']['domain']}: {manifest['table1']['users']:,} users,"
+        f" {manifest['table1']['items']:,} items, {manifest['table1']['interactions']:,} interactions",
+        f"  judged {counts['judged']:,}: {kept:,} triplets kept, {shares}, {conflicts}",
+        "  rows: " + ", ".join(f"{name} {count:,}" for name, count in sorted(rows.items())),
+    ]
+    if counts["dropped"]:
+        lines.append("  dropped: " + "; ".join(f"{reason} {n:,}" for reason, n in counts["dropped"].items()))
+    lines += [
+        f"dataset: {result.dataset} (validated)",
+        f"next:    capo-data show {result.dataset}",
+        f'         datasets.load_dataset("{result.dataset}", "capo")',
+    ]
+    return "\n".join(lines)

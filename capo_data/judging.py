@@ -1,0 +1,170 @@
+"""Instances through the judges: what is asked next, in user order, and how answers are played back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from capo_data.judges.ask import Answer, RequestFailed
+from capo_data.judges.journal import answer_key
+from capo_data.judges.reply import parse
+from capo_data.prompting import Prompts, Shown, judge_messages, show
+from capo_data.records import Instance, Judge, Judgement, JudgeRequest, Reporter
+from capo_data.triplets import outstanding
+
+if TYPE_CHECKING:
+    from capo_data.judges.journal import Journal
+
+T = TypeVar("T")
+
+
+class Answers(Protocol):
+    """Where answers come from: asked for (`judges.ask.Asker`), or played back (`Replay`)."""
+
+    async def answer(self, request: JudgeRequest) -> Answer:
+        """The stored answer to a request."""
+
+
+class Replay:
+    """Answers from the journal alone; nothing is asked."""
+
+    def __init__(self, judge: Judge, journal: Journal) -> None:
+        self._judge = judge
+        self._journal = journal
+
+    async def answer(self, request: JudgeRequest) -> Answer:
+        """The answer that lies in the journal.
+
+        Raises:
+            RequestFailed: There is none: the request failed when it was asked.
+        """
+        key = answer_key(self._judge.identity, request.body)
+        stored = self._journal.get(key)
+        if stored is None:
+            raise RequestFailed("not_answered", "the journal holds no answer")
+        return Answer(key, stored.text, stored.url, stored.seconds, stored.attempts, from_journal=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A judge, where its answers come from, and the prompts it is given."""
+
+    judge: Judge
+    answers: Answers
+    prompts: Prompts
+
+    async def judgement(self, instance: Instance, shown: Shown, index: int) -> Judgement:
+        """Judges one candidate. An answer that cannot be read is asked for once more, firmly."""
+        item = instance.candidates[index]
+        for firmer in (False, True):
+            messages = judge_messages(instance, shown, item, self.prompts, firmer=firmer)
+            request = JudgeRequest(self.judge.body(messages), instance.id, shown.history, item)
+            try:
+                stored = await self.answers.answer(request)
+            except RequestFailed as failure:
+                return self._unread("failed", "", str(failure))
+            reply = parse(stored.text)
+            status, detail = reply.status, reply.detail
+            if status == "ok" and self._forges(reply.rationale or ""):
+                status, detail = "tag_in_rationale", "the rationale holds a tag of the response"
+            if status == "ok":
+                return Judgement(
+                    status="ok",
+                    rationale=reply.rationale,
+                    score=reply.score,
+                    expected_score=reply.expected_score,
+                    key=stored.key,
+                    judge=self.judge.name,
+                    prompt_version=self.prompts.judge.version,
+                )
+        return self._unread(status, stored.key, detail)
+
+    def _forges(self, rationale: str) -> bool:
+        text, tags = rationale.lower(), self.prompts.recipe.prompt
+        return any(
+            f"<{tag.lower()}>" in text or f"</{tag.lower()}>" in text
+            for tag in (tags.think_tag, tags.item_tag)
+        )
+
+    def _unread(self, status: str, key: str, detail: str) -> Judgement:
+        version = self.prompts.judge.version
+        return Judgement(status, None, None, None, key, self.judge.name, version, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All judgements of an instance.
+
+    Attributes:
+        judged: By candidate index, from the `capo` judge.
+        sft: Of the chosen item, from the `sft` judge.
+    """
+
+    judged: Mapping[int, Judgement]
+    sft: Judgement
+
+    @property
+    def failed(self) -> int:
+        """Requests that got no answer and are asked again by the next build."""
+        distinct = {id(judgement): judgement for judgement in (*self.judged.values(), self.sft)}
+        return sum(judgement.status == "failed" for judgement in distinct.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The judges of a build; both roles may be the same panel."""
+
+    capo: Panel
+    sft: Panel
+
+    async def verdict(self, instance: Instance, shown: Shown) -> Verdict:
+        """Asks until the instance's outcome is settled; siblings are asked side by side."""
+        recipe = self.capo.prompts.recipe
+        judged: dict[int, Judgement] = {}
+        while todo := outstanding(instance, judged, recipe.ties, recipe.candidates.rejected):
+            found = await _all(self.capo.judgement(instance, shown, index) for index in todo)
+            judged.update(zip(todo, found, strict=True))
+        target = instance.target_index
+        own = judged[target] if self.sft is self.capo else await self.sft.judgement(instance, shown, target)
+        return Verdict(judged, own)
+
+    async def judge(self, instances: Iterator[Instance], workers: int, report: Reporter) -> int:
+        """Judges every instance, so many at a time, started in order so that prefixes are shared.
+
+        Returns:
+            How many requests failed for good.
+
+        Raises:
+            Whatever stopped the asking (a drain, the budget, a judge that refuses everything), after
+            all requests in flight have been answered and stored.
+        """
+        failed = 0
+        stopped = False
+
+        async def work() -> None:
+            nonlocal failed, stopped
+            try:
+                for instance in instances:
+                    verdict = await self.verdict(instance, show(instance, self.capo.prompts))
+                    failed += verdict.failed
+                    report.advance()
+                    if stopped:
+                        return
+            except BaseException:
+                stopped = True  # the other workers end with the instance they are at
+                raise
+
+        await _all(work() for _ in range(workers))
+        return failed
+
+
+async def _all(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Like gather, but the first exception is raised only when every other one has come to its end."""
+    results: list[T] = []
+    for result in await asyncio.gather(*coroutines, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+        results.append(result)
+    return results

@@ -1,0 +1,167 @@
+"""`capo_data.build`: what was asked for becomes a recipe, settings and a source; `stages` does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from capo_data import domains, plan, settings
+from capo_data.recipe import Recipe
+from capo_data.records import RatingScale, Reporter, SilentReporter, SourceRequest
+from capo_data.run import ResumeMode
+from capo_data.settings import Settings
+from capo_data.stages import Build, BuildResult
+
+
+def build(
+    domain: str | None = None,
+    *,
+    recipe: str | Path | None = None,
+    source: str | Path | None = None,
+    items: str | Path | None = None,
+    column: Sequence[str] | Mapping[str, str] = (),
+    scale: str | None = None,
+    users: int | None = None,
+    seed: int | None = None,
+    min_interactions: int | None = None,
+    k_core: int | None = None,
+    instances_per_user: int | None = None,
+    candidates: int | None = None,
+    rejected: int | None = None,
+    negatives: str | None = None,
+    pool: str | None = None,
+    candidate_field: Sequence[str] = (),
+    template: str | None = None,
+    judge: str | None = None,
+    model_revision: str | None = None,
+    max_answer_tokens: int | None = None,
+    tie_policy: str | None = None,
+    base_url: str | None = None,
+    concurrency: int = 64,
+    timeout: float = 600.0,
+    max_cost: float | None = None,
+    prices: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: ResumeMode = "auto",
+    memory_limit: str = "4GB",
+    cache: str | Path | None = None,
+    buckets: int | None = None,
+    yes: bool = False,
+    dry_run: bool = False,
+    report: Reporter | None = None,
+    confirm: plan.Confirm | None = None,
+) -> BuildResult:
+    """Builds a dataset: chosen > hard rejected > easy rejected with rationales and scores.
+
+    Every argument is the flag of the same name of `capo-data build`; None leaves the recipe's value.
+
+    Args:
+        domain: A recipe's name, a full Amazon category, or any word with a table as source.
+        recipe: A recipe file of one's own.
+        source: Folder, file or glob; None fetches or simulates what the recipe names.
+        items: A file of items that replaces the source's own metadata.
+        column: `NAME=THEIRS` pairs for tables.
+        scale: `LO-HI`, the declared rating scale.
+        users: Sample so many users.
+        seed: Keys everything drawn.
+        min_interactions: Users with fewer distinct items are left out.
+        k_core: Iterative k-core of users and items.
+        instances_per_user: Train instances a user gives at most.
+        candidates: Size of the candidate set.
+        rejected: How many rejected items are judged.
+        negatives: `uniform` or `popularity`.
+        pool: `interacted` or `catalogue`.
+        candidate_field: Further fields of the candidates in prompts.
+        template: Judge template: `paper`, `neutral`, or a file.
+        judge: `lexical` or `openai:MODEL`, for both roles.
+        model_revision: Part of every answer's key.
+        max_answer_tokens: Limit of an answer.
+        tie_policy: `drop`, `redraw` or `keep`.
+        base_url: An OpenAI-compatible server.
+        concurrency: Requests in flight.
+        timeout: Seconds a request may take in all.
+        max_cost: Stop before more than so many USD are spent.
+        prices: A price table of one's own.
+        out: The run's folder; `runs/DOMAIN` by default.
+        resume: `auto`, `require` or `never`.
+        memory_limit: DuckDB's.
+        cache: Where downloads and staged files are kept.
+        buckets: Number of buckets; chosen by size by default.
+        yes: Agree to downloads and paid requests.
+        dry_run: Plan only.
+        report: Told what happens.
+        confirm: Asked whether to go on; returns None where nobody can be asked.
+
+    Raises:
+        CapoError: See `errors`; its exit code says which kind.
+    """
+    mapped = domains.columns(column)
+    chosen = domains.resolve(
+        domain,
+        recipe,
+        None if source is None else str(source),
+        {
+            name: value
+            for name, value in {
+                "users": users,
+                "seed": seed,
+                "source.columns": mapped or None,
+                "source.scale": domains.scale(scale),
+                "histories.min_interactions": min_interactions,
+                "histories.k_core": k_core,
+                "histories.instances_per_user": instances_per_user,
+                "candidates.size": candidates,
+                "candidates.rejected": rejected,
+                "candidates.negatives": negatives,
+                "candidates.pool": pool,
+                "candidates.fields": ["title", *candidate_field] if candidate_field else None,
+                "prompt.judge": template,
+                "judges.capo": judge,
+                "judges.sft": judge,
+                "judges.model_revision": model_revision,
+                "judges.max_answer_tokens": max_answer_tokens,
+                "ties.policy": tie_policy,
+            }.items()
+            if value is not None
+        },
+    )
+    if base_url is not None and judge is None:
+        from capo_data.judges.choose import served_elsewhere
+
+        served = served_elsewhere({"capo": chosen.judges.capo, "sft": chosen.judges.sft})
+        chosen = chosen.model_copy(update={"judges": chosen.judges.model_copy(update=served)})
+    where = Settings(
+        out=Path(out) if out is not None else Path("runs") / chosen.domain,
+        cache=Path(cache) if cache is not None else settings.cache_folder(),
+        base_url=base_url,
+        concurrency=concurrency,
+        timeout=timeout,
+        max_cost=max_cost,
+        prices=None if prices is None else Path(prices),
+        resume=resume,
+        memory_limit=memory_limit,
+        buckets=buckets,
+        yes=yes,
+        dry_run=dry_run,
+    )
+    request = _source_request(chosen, where, source, items)
+    return Build(chosen, where, request, report or SilentReporter(), confirm).go()
+
+
+def _source_request(
+    recipe: Recipe, where: Settings, source: str | Path | None, items: str | Path | None
+) -> SourceRequest:
+    part = recipe.source
+    return SourceRequest(
+        kind=part.kind,
+        domain=recipe.domain,
+        cache=where.cache,
+        category=part.category,
+        path=None if source is None else str(source),
+        items=None if items is None else str(items),
+        columns=part.columns,
+        scale=None if part.scale is None else RatingScale(*part.scale),
+        seed=recipe.seed,
+        size=part.size,
+        memory_limit=where.memory_limit,
+    )

@@ -1,0 +1,87 @@
+"""What a build needs beside its recipe: where things lie, how fast they go, what they may cost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from capo_data.errors import UsageError
+from capo_data.run import ResumeMode
+
+SALT_VARIABLE = "CAPO_DATA_SALT"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """None of it changes a byte of the dataset.
+
+    Attributes:
+        out: The run's folder.
+        base_url: Address of an OpenAI-compatible server; None is OpenAI's own.
+        concurrency: Requests in flight.
+        timeout: Seconds a request may take in all.
+        max_cost: USD; None is no limit.
+        prices: A price table of the user's own.
+        resume: See `run.opened`.
+        memory_limit: DuckDB's.
+        cache: Raw downloads and staged files.
+        buckets: How many; None chooses by size.
+        yes: Downloads and paid requests need no question.
+        dry_run: Plan only.
+    """
+
+    out: Path
+    cache: Path
+    base_url: str | None = None
+    concurrency: int = 64
+    timeout: float = 600.0
+    max_cost: float | None = None
+    prices: Path | None = None
+    resume: ResumeMode = "auto"
+    memory_limit: str = "4GB"
+    buckets: int | None = None
+    yes: bool = False
+    dry_run: bool = False
+
+
+def config_folder() -> Path:
+    """Where the salt lies: $XDG_CONFIG_HOME/capo-data, ~/.config/capo-data."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "capo-data"
+
+
+def cache_folder() -> Path:
+    """Where downloads and staged files lie: $XDG_CACHE_HOME/capo-data, ~/.cache/capo-data."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "capo-data"
+
+
+def salt() -> bytes:
+    """The secret that user pseudonyms are made with; made on first use, never released.
+
+    Raises:
+        UsageError: It cannot be read or written.
+    """
+    given = os.environ.get(SALT_VARIABLE)
+    if given:
+        return given.encode()
+    path = config_folder() / "salt"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Linked into place, so that two first builds at once agree on one salt.
+            beside = path.with_name(f"salt.{os.getpid()}")
+            beside.write_text(secrets.token_hex(32), encoding="ascii")
+            beside.chmod(0o600)
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(beside)
+            beside.unlink()
+        return path.read_text(encoding="ascii").strip().encode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            "the salt of the user pseudonyms can be neither read nor made",
+            where=str(path),
+            why=str(error),
+            next_command=f"mend the file, or set {SALT_VARIABLE} to a secret of your own",
+        ) from error

@@ -1,0 +1,107 @@
+"""Judged instances -> chosen > hard rejected > easy rejected, or dropped with a reason.
+
+`outstanding` and `outcome` are pure functions of what has been judged so far. The judging asks
+`outstanding` what to do next and the dataset is written by playing the stored answers back through the
+same two functions, so a run that was interrupted anywhere ends where an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capo_data.recipe import TiesPart
+from capo_data.records import Dropped, Instance, Judgement
+
+STAGE = "triplets"
+
+
+@dataclass(frozen=True, slots=True)
+class Triplet:
+    """An ordered instance.
+
+    Attributes:
+        rejected: Candidate indices from hard (highest score) to easy (lowest). Between them, where
+            more than two are judged, one a score level.
+        order_by: `score`, or `tied` where `keep` let equal scores pass.
+        conflict: Some judged rejected item scores above the chosen one.
+        redrawn: How many further negatives were judged to break a tie.
+    """
+
+    rejected: tuple[int, ...]
+    order_by: str
+    conflict: bool
+    redrawn: int
+
+
+def outstanding(
+    instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int
+) -> tuple[int, ...]:
+    """Candidate indices that have to be judged next; empty when the outcome is settled.
+
+    Args:
+        instance: The decision.
+        judged: What is known, by candidate index.
+        ties: The tie policy.
+        rejected: K, how many rejected items are judged.
+    """
+    missing = tuple(
+        index for index in (instance.target_index, *instance.rejected[:rejected]) if index not in judged
+    )
+    if missing or ties.policy != "redraw" or _unreadable(instance, judged, rejected):
+        return missing
+    reserve = instance.rejected[rejected : rejected + ties.max_redraws]
+    if _tied(_in_play(instance, judged, rejected), judged):
+        return next(((index,) for index in reserve if index not in judged), ())
+    return ()
+
+
+def outcome(
+    instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int
+) -> Triplet | Dropped:
+    """The triplet, or why there is none; `judged` must hold all that `outstanding` asked for."""
+    unreadable = _unreadable(instance, judged, rejected)
+    if unreadable:
+        return Dropped(instance.id, STAGE, unreadable)
+    play = _in_play(instance, judged, rejected)
+    redrawn = sum(index in judged for index in instance.rejected[rejected:])
+    own = _score(judged, instance.target_index)
+    conflict = any(_score(judged, index) > own for index in play)
+    if _tied(play, judged):
+        if ties.policy == "keep":
+            return Triplet(play, "tied", conflict, redrawn)
+        reason = "rejected items tied" if ties.policy == "drop" else "rejected items tied after every redraw"
+        return Dropped(instance.id, STAGE, reason)
+    by_score: dict[int, int] = {}
+    for index in play:  # the first drawn of a score level stands for it
+        by_score.setdefault(_score(judged, index), index)
+    ordered = tuple(by_score[score] for score in sorted(by_score, reverse=True))
+    return Triplet(ordered, "score", conflict, redrawn)
+
+
+def _in_play(instance: Instance, judged: Mapping[int, Judgement], rejected: int) -> tuple[int, ...]:
+    """The rejected items that count: the last is the newest readable redraw, where there was one."""
+    redraws = [index for index in instance.rejected[rejected:] if index in judged and judged[index].ok]
+    first = instance.rejected[: rejected - 1]
+    return (*first, redraws[-1] if redraws else instance.rejected[rejected - 1])
+
+
+def _unreadable(instance: Instance, judged: Mapping[int, Judgement], rejected: int) -> str:
+    for role, index in (
+        ("chosen", instance.target_index),
+        *(("rejected", index) for index in instance.rejected[:rejected]),
+    ):
+        answer = judged[index]
+        if not answer.ok:
+            return f"{role} item's answer: {answer.status}"
+    return ""
+
+
+def _tied(play: tuple[int, ...], judged: Mapping[int, Judgement]) -> bool:
+    return len({_score(judged, index) for index in play}) == 1
+
+
+def _score(judged: Mapping[int, Judgement], index: int) -> int:
+    score = judged[index].score
+    assert score is not None, "only readable answers are in play"
+    return score
