@@ -14,7 +14,7 @@ from typing import Any
 from capo_data.errors import PartialError
 from capo_data.judges import choose
 from capo_data.judges.ask import Asker, Drained
-from capo_data.judges.cost import Budget, PriceTable
+from capo_data.judges.cost import FREE, Budget, PriceTable, Purse
 from capo_data.judges.journal import Journal
 from capo_data.judges.lexical import LexicalJudge
 from capo_data.judging import Bench, Panel, Replay
@@ -87,18 +87,13 @@ async def ask_all(
 def _askers(
     judges: dict[str, Judge], journal: Journal, where: Settings, prices: PriceTable
 ) -> dict[str, Asker]:
-    spent = journal.usage()
-    return {
-        name: Asker(
-            judge,
-            journal,
-            concurrency=where.concurrency,
-            budget=Budget(where.max_cost, prices.price(name.partition(":")[2], where.base_url), spent)
-            if name != "lexical"
-            else None,
-        )
-        for name, judge in judges.items()
-    }
+    purse = Purse()  # --max-cost is for all judges together
+    askers = {}
+    for name, judge in judges.items():
+        price = FREE if name == "lexical" else prices.price(name.partition(":")[2], where.base_url)
+        budget = Budget(where.max_cost, price, journal.usage(name), purse)
+        askers[name] = Asker(judge, journal, concurrency=where.concurrency, budget=budget)
+    return askers
 
 
 def _bench(prompts: Prompts, panels: dict[str, Panel]) -> Bench:

@@ -19,6 +19,8 @@ ANSWER_TOKENS = 300
 # Bytes of a run (journal, stages, dataset) for each train instance, measured on All_Beauty.
 BYTES_PER_INSTANCE = 120_000
 
+_UNKNOWN = "not known before the data is here"
+
 Confirm = Callable[[str], bool | None]
 
 
@@ -50,13 +52,6 @@ class Plan:
     def lines(self) -> list[str]:
         """For people."""
         about = "" if self.exact else "at most "
-        price = (
-            "unknown (the model is not in the price table)"
-            if self.dollars is None
-            else f"{about}${self.dollars:,.2f}"
-        )
-        if self.dollars == 0:
-            price = "none"
         rows = {
             "judge": ", ".join(dict.fromkeys(self.judges)),
             "download": _bytes(self.download_bytes),
@@ -65,13 +60,20 @@ class Plan:
             "requests": _number(self.requests),
             "prompt tokens": _number(self.prompt_tokens, about),
             "answer tokens": _number(self.answer_tokens, "about " if self.exact else about),
-            "price": f"{price} (list prices of {self.prices_of})" if self.dollars else price,
+            "price": self._price(about),
         }
         return [
             f"plan for {self.domain}:",
             *(f"  {name:<14} {text}" for name, text in rows.items()),
             *(f"  note: {note}" for note in self.notes),
         ]
+
+    def _price(self, about: str) -> str:
+        if self.dollars is not None:
+            return (
+                f"{about}${self.dollars:,.2f} (list prices of {self.prices_of})" if self.dollars else "none"
+            )
+        return _UNKNOWN if self.requests is None else "unknown: the price table has no such model here"
 
 
 def before_data(recipe: Recipe, settings: Settings, prices: PriceTable, source: SourcePlan) -> Plan:
@@ -207,7 +209,9 @@ def _dollars(recipe: Recipe, settings: Settings, prices: PriceTable, total: Esti
 
 
 def _number(value: int | None, about: str = "") -> str:
-    return "not known before the data is here" if value is None else f"{about}{value:,}"
+    if value is None:
+        return _UNKNOWN
+    return f"{about}{value:,}" if value else "0"
 
 
 def _bytes(value: int | None) -> str:

@@ -97,9 +97,9 @@ class Build:
         agreed = self.where.yes
         if source.download_bytes != 0:
             rough = plan.before_data(self.recipe, self.where, prices, source)
-            self._say(rough)
             if self.where.dry_run:
                 return BuildResult(self.where.out, None, rough, {})
+            self._say(rough)
             choose.check_available(self.recipe, self.where)
             plan.agree(rough, self.where, self.confirm)
             agreed = True
@@ -146,7 +146,6 @@ class Build:
             built = self._histories(staged, Path(folder))
             pool, catalogue = instances.open_pool(built)
             planned = self._plan(Data(staged, built, pool, catalogue), prices, source)
-        self._say(planned)
         return BuildResult(self.where.out, None, planned, {})
 
     def _plan(self, data: Data, prices: PriceTable, source: sources.SourcePlan) -> plan.Plan:

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from capo_data.duck import literal
 from capo_data.errors import SourceError
 from capo_data.sources.jsonl import empty_file, numbered_lines
-from capo_data.sources.rows import CarefulRow, RowFile, identifier, literal
+from capo_data.sources.rows import CarefulRow, RowFile, identifier
 
 _RECORD_LINES = 1_000  # a quoted cell that runs on for more lines is taken for a stray quote
 _SEPARATORS = ",\t;|"

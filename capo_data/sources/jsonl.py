@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from capo_data.duck import literal
 from capo_data.errors import SourceError
-from capo_data.sources.rows import MENDED, CarefulRow, RowFile, identifier, literal
+from capo_data.sources.rows import MENDED, CarefulRow, RowFile, identifier
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

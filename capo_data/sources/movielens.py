@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from capo_data.duck import literal
 from capo_data.errors import SourceError, UsageError
 from capo_data.records import RatingScale, Reporter, SourceRequest
 from capo_data.sources import delimited
-from capo_data.sources.rows import RowFile, identifier, literal
+from capo_data.sources.rows import RowFile, identifier
 from capo_data.sources.staging import ReadResult, Staging, open_staging
 
 READER_VERSION = 1

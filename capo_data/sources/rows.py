@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from capo_data.duck import literal
 from capo_data.errors import SourceError
 from capo_data.records import Reporter
 
@@ -42,11 +43,6 @@ class Rows:
     sql: str
     broken: tuple[tuple[int, str], ...] = ()
     mended: int = 0
-
-
-def literal(text: str | Path) -> str:
-    """A SQL string."""
-    return "'" + str(text).replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:

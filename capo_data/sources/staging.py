@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_data.duck import connect
+from capo_data.duck import connect, literal
 from capo_data.errors import SourceError
 from capo_data.records import (
     RatingScale,
@@ -47,7 +47,7 @@ from capo_data.records import (
     interactions_schema,
     items_schema,
 )
-from capo_data.sources.rows import MENDED, RowFile, Rows, flat_text, has_text, literal, read_carefully
+from capo_data.sources.rows import MENDED, RowFile, Rows, flat_text, has_text, read_carefully
 
 if TYPE_CHECKING:
     import duckdb

@@ -29,10 +29,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from capo_data.duck import literal
 from capo_data.errors import SourceError, UsageError
 from capo_data.records import RatingScale, Reporter, SourceRequest
 from capo_data.sources import delimited, jsonl
-from capo_data.sources.rows import RowFile, Rows, identifier, literal
+from capo_data.sources.rows import RowFile, Rows, identifier
 from capo_data.sources.staging import ReadResult, Staging, open_staging
 
 READER_VERSION = 1
