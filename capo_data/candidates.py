@@ -79,6 +79,13 @@ class CandidateSet:
     rejected: tuple[int, ...]
 
 
+def open_arrow(path: Path) -> pa.Table:
+    """A table in an Arrow file, mapped: the system reads its pages when they are looked at."""
+    import pyarrow as pa
+
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
 class Pool:
     """The titled items, sorted by id, as arrays that a draw can index.
 
@@ -104,10 +111,8 @@ class Pool:
     @classmethod
     def read(cls, items: Path) -> Pool:
         """Reads the table that `histories.build` wrote."""
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(items, columns=["item_id", "title_key", "count"]).combine_chunks()
-        ids, keys, counts = (table.column(name).combine_chunks() for name in table.column_names)
+        table = open_arrow(items)
+        ids, keys, counts = (table.column(n).combine_chunks() for n in ("item_id", "title_key", "count"))
         return cls(ids, keys, counts.to_numpy(zero_copy_only=False))
 
     def rows_of(self, item_ids: pa.Array) -> NDArray[np.int64]:
@@ -126,37 +131,49 @@ class Pool:
         return found
 
 
-def decisions(users: pa.Table, instances_per_user: int) -> list[Decision]:
-    """Leave-one-out over each user's events: train decisions, validation, test, in that order.
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Everything a user touched, oldest first: item ids and their rows in the pool."""
+
+    user_id: str
+    user: str
+    items: tuple[str, ...]
+    rows: tuple[int, ...]
+
+
+def read_logs(users: pa.Table, pool: Pool) -> list[Log]:
+    """The logs of a table of histories (see `histories.Histories`), in its order."""
+    ids, names = users.column("user_id").to_pylist(), users.column("user").to_pylist()
+    logs: list[Log] = []
+    for chunk in users.column("events").chunks:
+        items = chunk.flatten().field("item_id")
+        rows = pool.rows_of(items).tolist()
+        texts = items.to_pylist()
+        bounds = [bound - chunk.offsets[0].as_py() for bound in chunk.offsets.to_pylist()]
+        for low, high in pairwise(bounds):
+            at = len(logs)
+            logs.append(Log(ids[at], names[at], tuple(texts[low:high]), tuple(rows[low:high])))
+    return logs
+
+
+def decisions(log: Log, instances_per_user: int) -> list[Decision]:
+    """Leave-one-out over a user's log: train decisions, validation, test, in that order.
 
     Train: the last train items, each with at least one item before it. Validation: the second last
     item. Test: the last (PROTOCOL, Split).
 
     Args:
-        users: Rows user_id, user, events as `histories.build` writes them.
+        log: The user's log.
         instances_per_user: How many train decisions a user gives at most.
     """
-    found: list[Decision] = []
-    for user_id, user, items in zip(
-        users.column("user_id").to_pylist(), users.column("user").to_pylist(), event_items(users), strict=True
-    ):
-        train_end = len(items) - 2
-        first = max(1, train_end - instances_per_user)
-        found += [Decision(user_id, user, "train", at, items[at]) for at in range(first, train_end)]
-        if train_end >= 1:
-            found.append(Decision(user_id, user, "validation", train_end, items[train_end]))
-            found.append(Decision(user_id, user, "test", train_end + 1, items[train_end + 1]))
-    return found
-
-
-def event_items(users: pa.Table) -> Iterator[list[str]]:
-    """Each user's item ids, oldest first."""
-    for chunk in users.column("events").chunks:
-        ids = chunk.flatten().field("item_id").to_pylist()
-        bounds = chunk.offsets.to_pylist()
-        start = bounds[0]
-        for low, high in pairwise(bounds):
-            yield ids[low - start : high - start]
+    train_end = len(log.items) - 2
+    if train_end < 1:
+        return []
+    places: list[tuple[Split, int]] = [
+        ("train", at) for at in range(max(1, train_end - instances_per_user), train_end)
+    ]
+    places += [("validation", train_end), ("test", train_end + 1)]
+    return [Decision(log.user_id, log.user, split, at, log.items[at]) for split, at in places]
 
 
 def draw(
@@ -292,38 +309,26 @@ def _finalise(z: Any) -> Any:
         return z ^ (z >> np.uint64(31))
 
 
-def for_users(
-    users: pa.Table, pool: Pool, settings: CandidateSettings, *, block: int = 4096
+def for_logs(
+    logs: Sequence[Log], pool: Pool, settings: CandidateSettings, *, block: int = 4096
 ) -> Iterator[tuple[Decision, CandidateSet | Dropped]]:
     """Every decision of these users with its candidate set, or the reason why it has none."""
-    import numpy as np
-    import pyarrow as pa
-
-    found = decisions(users, settings.instances_per_user)
-    log_of = dict(zip(users.column("user_id").to_pylist(), event_items(users), strict=True))
+    found = [(one, log) for log in logs for one in decisions(log, settings.instances_per_user)]
     for start in range(0, len(found), block):
         part = found[start : start + block]
-        owners = list(dict.fromkeys(decision.user_id for decision in part))
-        flat = [item for owner in owners for item in log_of[owner]]
-        rows = pool.rows_of(pa.array(flat, pa.string()))
-        bounds = np.cumsum([0, *(len(log_of[owner]) for owner in owners)])
-        logs = {o: rows[a:b].tolist() for o, a, b in zip(owners, bounds, bounds[1:], strict=False)}
-        targets = [logs[decision.user_id][decision.target] for decision in part]
         sets = draw(
             pool,
-            [decision.key(settings.seed) for decision in part],
-            targets,
-            [logs[decision.user_id] for decision in part],
+            [decision.key(settings.seed) for decision, _ in part],
+            [log.rows[decision.target] for decision, log in part],
+            [log.rows for _, log in part],
             settings,
         )
-        for decision, target, drawn in zip(part, targets, sets, strict=True):
+        for (decision, log), drawn in zip(part, sets, strict=True):
             row = f"{decision.split}:{decision.user}:{decision.item_id}"
-            if pool.titles[target] < 0:
+            if pool.titles[log.rows[decision.target]] < 0:
                 yield decision, Dropped(row, "candidates", "chosen item has no title")
             elif drawn is None:
-                yield (
-                    decision,
-                    Dropped(row, "candidates", f"fewer than {settings.size - 1} unobserved titled items"),
-                )
+                reason = f"fewer than {settings.size - 1} unobserved titled items"
+                yield decision, Dropped(row, "candidates", reason)
             else:
                 yield decision, drawn

@@ -87,7 +87,7 @@ class Histories:
     Attributes:
         buckets: One Parquet file a bucket; a row is a user: user_id, user (pseudonym), events
             list<item_id, rating, timestamp, review>, oldest first; sorted by pseudonym.
-        items: Parquet, sorted by item_id: item_id, title, description, details (clean, cut),
+        items: Arrow file, sorted by item_id: item_id, title, description, details (clean, cut),
             title_key uint64 (hash of the normalised title, null where there is none), count
             (interactions among all users kept before sampling).
         table1: Statistics of the kept users.
@@ -122,7 +122,7 @@ def build(
 
     Args:
         staged: What a source has read.
-        folder: An empty folder that receives `bucket-*.parquet` and `items.parquet`.
+        folder: An empty folder that receives `bucket-*.parquet` and `items.arrow`.
         settings: What determines the result.
         salt: Key of the pseudonyms.
         memory_limit: DuckDB's.
@@ -142,7 +142,7 @@ def build(
         interactions = _name_users(db, settings, salt)
         count = buckets or max(1, -(-interactions // INTERACTIONS_PER_BUCKET))
         report.start("writing items")
-        items = _write_items(db, staged, folder / "items.parquet", settings)
+        items = _write_items(db, staged, folder / "items.arrow", settings)
         report.finish()
         report.start("writing histories", interactions)
         files = tuple(_write_buckets(db, folder, count, core=settings.k_core is not None, report=report))
@@ -214,7 +214,6 @@ def _write_items(
 ) -> Path:
     """One row an item: those in the kept users' logs, and the whole catalogue where the pool asks it."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     db.execute("CREATE TEMP TABLE counts AS SELECT item_id, count(*) AS n FROM pairs"
                " SEMI JOIN kept USING (user_id) GROUP BY item_id")  # fmt: skip
@@ -243,7 +242,8 @@ def _write_items(
             ("count", pa.int64()),
         ]
     )
-    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+    # An Arrow file, not Parquet: looked up row by row, so it is mapped and never read whole.
+    with pa.ipc.new_file(target, schema) as writer:
         for batch in rows:
             writer.write_batch(_clean_items(batch, schema, settings.field_characters))
     return target

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from capo_data.candidates import CandidateSet, CandidateSettings, Decision, Pool, for_users
+from capo_data.candidates import (
+    CandidateSet,
+    CandidateSettings,
+    Decision,
+    Pool,
+    for_logs,
+    open_arrow,
+    read_logs,
+)
 from capo_data.histories import Histories
 from capo_data.records import Dropped, HistoryEntry, Instance, Item, RatingScale, Split
 from capo_data.text import clean_text, cut
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 class Catalogue:
-    """The cleaned texts of all items, by pool row; read-only columns, so memory is Arrow's."""
+    """The cleaned texts of all items, by pool row, mapped from the file."""
 
     def __init__(self, items: Path) -> None:
-        import pyarrow.parquet as pq
-
-        names = ["item_id", "title", "description", "details"]
-        table = pq.read_table(items, columns=names).combine_chunks()
-        self.columns = [table.column(name).combine_chunks() for name in names]
+        table = open_arrow(items)
+        self.columns = [table.column(name) for name in ("item_id", "title", "description", "details")]
 
     def item(self, row: int) -> Item:
         """The item of a pool row; its title must not be null."""
@@ -61,43 +62,33 @@ def of_bucket(
     """The instances of one bucket of histories, in the order of pseudonyms, or why there is none."""
     import pyarrow.parquet as pq
 
-    for group in range((file := pq.ParquetFile(bucket)).metadata.num_row_groups):
+    file = pq.ParquetFile(bucket)
+    for group in range(file.metadata.num_row_groups):
         users = file.read_row_group(group)
-        logs = dict(zip(users.column("user_id").to_pylist(), _events(users, pool), strict=True))
+        logs = read_logs(users, pool)
+        place = {log.user_id: at for at, log in enumerate(logs)}
         owner, entries = "", list[HistoryEntry | None]()
-        for decision, drawn in for_users(users, pool, settings):
+        for decision, drawn in for_logs(logs, pool, settings):
             if decision.split not in splits:
                 continue
             if isinstance(drawn, Dropped):
                 yield drawn
                 continue
             if decision.user_id != owner:
-                owner, events = decision.user_id, logs[decision.user_id]
-                entries = [_entry(event, catalogue, scale, field_characters) for event in events]
+                owner, at = decision.user_id, place[decision.user_id]
+                events = zip(users.column("events")[at].as_py(), logs[at].rows, strict=True)
+                entries = [_entry(event, row, catalogue, scale, field_characters) for event, row in events]
             past = entries[: decision.target]
             yield _instance(decision, drawn, past, catalogue, instance_id(salt, domain, decision))
 
 
-def _events(users: pa.Table, pool: Pool) -> Iterator[list[dict[str, Any]]]:
-    """Each user's events with the pool row of their item added."""
-    for chunk in users.column("events").chunks:
-        flat = chunk.flatten()
-        rows = pool.rows_of(flat.field("item_id")).tolist()
-        events = flat.to_pylist()
-        for event, row in zip(events, rows, strict=True):
-            event["row"] = row
-        bounds = chunk.offsets.to_pylist()
-        for low, high in pairwise(bounds):
-            yield events[low - bounds[0] : high - bounds[0]]
-
-
 def _entry(
-    event: dict[str, Any], catalogue: Catalogue, scale: RatingScale, characters: int
+    event: dict[str, Any], row: int, catalogue: Catalogue, scale: RatingScale, characters: int
 ) -> HistoryEntry | None:
     """The event as a prompt shows it, or None where its item has no title."""
-    if not catalogue.titled(event["row"]):
+    if not catalogue.titled(row):
         return None
-    item = catalogue.item(event["row"])
+    item = catalogue.item(row)
     return HistoryEntry(
         item_id=item.item_id,
         title=item.title,

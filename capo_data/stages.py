@@ -207,7 +207,7 @@ class Build:
         home, facts = run.stage("histories", inputs, build)
         built = histories.Histories(
             tuple(home / name for name in facts["buckets"]),
-            home / "items.parquet",
+            home / "items.arrow",
             histories.Table1(**facts["table1"]),
         )
         path = None if self.request.path is None else str(Path(self.request.path).absolute())

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from capo_data.candidates import CandidateSet, CandidateSettings, Decision, Pool, decisions, draw, for_users
+from capo_data.candidates import (
+    CandidateSet,
+    CandidateSettings,
+    Decision,
+    Log,
+    Pool,
+    decisions,
+    draw,
+    for_logs,
+    read_logs,
+)
 from capo_data.errors import SourceError
 from capo_data.records import Dropped
 
@@ -115,23 +125,12 @@ def test_nearly_exhausted_pools_are_ranked_exactly() -> None:
     assert drawn(pool, [list(range(972))]) == [None]
 
 
-def users_table(logs: dict[str, list[str]]) -> pa.Table:
-    event = pa.struct([("item_id", pa.string()), ("timestamp", pa.int64())])
-    return pa.table(
-        {
-            "user_id": pa.array(list(logs)),
-            "user": pa.array([f"p-{user}" for user in logs]),
-            "events": pa.array(
-                [[{"item_id": item, "timestamp": n} for n, item in enumerate(log)] for log in logs.values()],
-                pa.list_(event),
-            ),
-        }
-    )
+def log(items: str | list[str], user: str = "u") -> Log:
+    return Log(user, f"p-{user}", tuple(items), tuple(range(len(items))))
 
 
 def test_leave_one_out_is_train_then_validation_then_test() -> None:
-    found = decisions(users_table({"u": list("abcdef")}), 1)
-    assert [(one.split, one.item_id, one.target) for one in found] == [
+    assert [(one.split, one.item_id, one.target) for one in decisions(log("abcdef"), 1)] == [
         ("train", "d", 3),
         ("validation", "e", 4),
         ("test", "f", 5),
@@ -139,35 +138,36 @@ def test_leave_one_out_is_train_then_validation_then_test() -> None:
 
 
 def test_more_instances_a_user_are_the_last_train_items_with_a_history() -> None:
-    found = decisions(users_table({"u": list("abcdef")}), 9)
-    assert [one.item_id for one in found if one.split == "train"] == ["b", "c", "d"]
+    assert [one.item_id for one in decisions(log("abcdef"), 9) if one.split == "train"] == ["b", "c", "d"]
+    assert decisions(log("ab"), 9) == []
 
 
 def test_an_untitled_chosen_item_and_a_small_pool_are_dropped_with_their_reason() -> None:
-    ids = [f"i{number:06d}" for number in range(6)]
-    users = users_table({"u": ids})
+    items = [f"i{number:06d}" for number in range(6)]
     untitled = pool_of(["a", "b", "c", None, "e", "f"])
-    reasons = {one.item_id: drop for one, drop in for_users(users, untitled, CandidateSettings(size=3))}
-    assert isinstance(reasons["i000003"], Dropped)
-    assert reasons["i000003"].reason == "chosen item has no title"
-    assert all(
-        "fewer than 2 unobserved" in drop.reason
-        for drop in reasons.values()
-        if drop is not reasons["i000003"]
-    )  # type: ignore[union-attr]
+    found = {
+        one.item_id: dropped for one, dropped in for_logs([log(items)], untitled, CandidateSettings(size=3))
+    }
+    reasons = {item: dropped.reason for item, dropped in found.items() if isinstance(dropped, Dropped)}
+    few = "fewer than 2 unobserved titled items"
+    assert reasons == {"i000003": "chosen item has no title", "i000004": few, "i000005": few}
 
 
-def test_slices_of_a_table_give_the_same_decisions() -> None:
+def users_table(logs: dict[str, list[str]]) -> pa.Table:
+    event = pa.struct([("item_id", pa.string()), ("timestamp", pa.int64())])
+    events = [[{"item_id": item, "timestamp": n} for n, item in enumerate(items)] for items in logs.values()]
+    names = {"user_id": pa.array(list(logs)), "user": pa.array([f"p-{user}" for user in logs])}
+    return pa.table({**names, "events": pa.array(events, pa.list_(event))})
+
+
+def test_slices_and_chunks_of_a_table_give_the_same_sets() -> None:
     users = users_table({f"u{n}": [f"i{(n + step) % 40:06d}" for step in range(5)] for n in range(9)})
-    pool = plain(40)
-    whole = list(for_users(users, pool, CandidateSettings(size=5)))
-    parts = [
-        one
-        for start in (0, 4)
-        for one in for_users(users.slice(start, 5 if start else 4), pool, CandidateSettings(size=5))
-    ]
-    assert parts == whole
-    assert list(for_users(users, pool, CandidateSettings(size=5), block=2)) == whole
+    pool, settings = plain(40), CandidateSettings(size=5)
+    whole = list(for_logs(read_logs(users, pool), pool, settings))
+    assert len(whole) == 27
+    parts = [users.slice(0, 4), users.slice(4)]
+    assert [one for part in parts for one in for_logs(read_logs(part, pool), pool, settings)] == whole
+    assert list(for_logs(read_logs(pa.concat_tables(parts), pool), pool, settings, block=2)) == whole
 
 
 def test_an_item_that_is_not_in_the_pool_is_an_error() -> None:
@@ -176,8 +176,6 @@ def test_an_item_that_is_not_in_the_pool_is_an_error() -> None:
 
 
 def test_the_pool_is_read_from_the_items_of_the_histories(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
     table = pa.table(
         {
             "item_id": ["a", "b", "c"],
@@ -186,7 +184,8 @@ def test_the_pool_is_read_from_the_items_of_the_histories(tmp_path: Path) -> Non
             "count": pa.array([3, 2, 1], pa.int64()),
         }
     )
-    pq.write_table(table, tmp_path / "items.parquet")
-    pool = Pool.read(tmp_path / "items.parquet")
+    with pa.ipc.new_file(tmp_path / "items.arrow", table.schema) as writer:
+        writer.write_table(table)
+    pool = Pool.read(tmp_path / "items.arrow")
     assert pool.drawable.tolist() == [0, 2]
     assert pool.titles[0] == pool.titles[2] != pool.titles[1] == -1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shops import Event, catalogue, stage, walk
 
 from capo_data import histories, sources
+from capo_data.candidates import open_arrow
 from capo_data.errors import SourceError, UsageError
 from capo_data.histories import Histories, HistorySettings, pseudonym
 from capo_data.records import SilentReporter, SourceRequest, StagedSource
@@ -154,7 +155,7 @@ def test_items_are_cleaned_counted_and_keyed_by_normalised_title(tmp_path: Path)
         "far": "Unbought",
     }
     staged = stage(tmp_path / "s", walk(4, 5, 5), titles)
-    rows = {row["item_id"]: row for row in pq.read_table(build(staged, tmp_path / "h").items).to_pylist()}
+    rows = {row["item_id"]: row for row in open_arrow(build(staged, tmp_path / "h").items).to_pylist()}
     assert rows["item0"]["title"] == "Tea & Pot"
     assert rows["item0"]["title_key"] == rows["item1"]["title_key"] is not None
     assert rows["item2"]["title"] is None
@@ -162,7 +163,7 @@ def test_items_are_cleaned_counted_and_keyed_by_normalised_title(tmp_path: Path)
     assert {row["count"] for row in rows.values()} == {4}
     assert "far" not in rows
     whole = build(staged, tmp_path / "w", pool="catalogue")
-    assert "far" in pq.read_table(whole.items)["item_id"].to_pylist()
+    assert "far" in open_arrow(whole.items)["item_id"].to_pylist()
 
 
 def test_an_item_described_twice_has_one_description_whatever_the_order(tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_an_item_described_twice_has_one_description_whatever_the_order(tmp_path
     tables = []
     for number, items in enumerate(both):
         source = StagedSource(staged.interactions, items, (), {}, staged.scale, "x")
-        tables.append(pq.read_table(build(source, tmp_path / f"h{number}").items))
+        tables.append(open_arrow(build(source, tmp_path / f"h{number}").items))
     assert tables[0] == tables[1]
     assert tables[0]["title"].to_pylist() == [f"Named {n}" for n in range(5)]
 
