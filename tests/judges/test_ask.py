@@ -1,6 +1,7 @@
 """Asking: journal first, repeated where it helps, stored before it is looked at."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from judge_server import running
 
 from capo_data.errors import JudgeError, PartialError, RunError
-from capo_data.judges.ask import Answer, Asker, Drained, RequestFailed
+from capo_data.judges.ask import Answer, Asker, Drained, RequestFailed, rare_collections
 from capo_data.judges.cost import Budget, BudgetReached, Price, Purse
 from capo_data.judges.journal import Journal, answer_key
 from capo_data.judges.limits import RetryPolicy
@@ -389,3 +390,10 @@ def test_against_a_server_that_misbehaves_all_is_answered_and_the_counts_agree(j
     statuses = [parse(answer.text).status for answer in answers]
     assert statuses.count("ok") == stats["kinds"]["ok"]
     assert len(statuses) - statuses.count("ok") == stats["kinds"]["forged"] > 0
+
+
+def test_the_collector_s_setting_is_put_back():
+    before = gc.get_threshold()
+    with rare_collections():
+        assert gc.get_threshold()[0] == 20_000
+    assert gc.get_threshold() == before
