@@ -23,16 +23,14 @@ import argparse
 import contextlib
 import hashlib
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+
+from table import conditions, save, table
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -172,34 +170,32 @@ def in_own_process(*arguments: str) -> str:
     return done.stdout
 
 
-def table(measured: dict[str, dict]) -> str:
+def report(measured: dict[str, dict]) -> str:
     base = measured["pandas"]
-    lines = [
-        "| contestant | CPU s | wall s | peak RSS GB | CPU / pandas | memory / pandas |",
-        "|---|---|---|---|---|---|",
+    rows = [
+        [
+            name,
+            f"{found['cpu']:.1f}",
+            f"{found['wall']:.1f}",
+            f"{found['memory']:.2f}",
+            f"{found['cpu'] / base['cpu']:.2f}",
+            f"{found['memory'] / base['memory']:.2f}",
+        ]
+        for name, found in measured.items()
     ]
-    for name, found in measured.items():
-        lines.append(
-            f"| {name} | {found['cpu']:.1f} | {found['wall']:.1f} | {found['memory']:.2f} "
-            f"| {found['cpu'] / base['cpu']:.2f} | {found['memory'] / base['memory']:.2f} |"
-        )
     cpu, memory = (measured["ours"][key] / base[key] for key in ("cpu", "memory"))
     met = "met" if cpu <= CPU_TARGET and memory <= MEMORY_TARGET else "MISSED"
-    lines += [
-        "",
-        f"Target: at most {CPU_TARGET} of the CPU seconds and {MEMORY_TARGET} of the memory: {met}.",
-    ]
-    return "\n".join(lines)
+    header = ["contestant", "CPU s", "wall s", "peak RSS GB", "CPU / pandas", "memory / pandas"]
+    aim = f"Aim: at most {CPU_TARGET} of the CPU seconds and {MEMORY_TARGET} of the memory: {met}."
+    return f"{table(header, rows)}\n{aim}"
 
 
-def conditions(folder: Path, rows: int, memory_limit: str, found: dict) -> str:
+def situation(folder: Path, rows: int, memory_limit: str, found: dict) -> str:
     raw = sum(file.stat().st_size for file in folder.glob("*.jsonl.gz")) / 1e6
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "pyarrow", "pandas"))
     return (
         f"{rows:,} rows ({raw:,.0f} MB of .jsonl.gz); both keep {found['users']:,} users and "
         f"{found['interactions']:,} interactions with the same last items. Ours under --memory-limit "
-        f"{memory_limit}.\n{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
-        f"Python {platform.python_version()}, {libraries}; {datetime.now(UTC):%Y-%m-%d}."
+        f"{memory_limit}. {conditions('duckdb', 'pyarrow', 'pandas')}"
     )
 
 
@@ -238,14 +234,10 @@ def main() -> int:
         if len(agreed) > 1:
             print(f"the contestants disagree: {measured}", file=sys.stderr)
             return 1
-        text = f"{table(measured)}\n\n{conditions(folder, given.rows, given.memory_limit, measured['ours'])}"
+        text = f"{report(measured)}\n\n{situation(folder, given.rows, given.memory_limit, measured['ours'])}"
     print(text)
     if given.save:
-        target = ROOT / "benchmarks" / "results" / "ingest.md"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(
-            f"# From raw review dumps to histories\n\n`python benchmarks/ingest.py`\n\n{text}\n"
-        )
+        save("ingest", "From raw review dumps to histories", text)
     return 0
 
 

@@ -15,17 +15,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+
+from table import conditions, save, table
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -145,11 +143,6 @@ def measure(name: str, *, requests: int = 0, concurrency: int, delay: float = 0.
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
-    return "\n".join(lines) + "\n"
-
-
 def report(long: int) -> str:
     parts = []
     rows = []
@@ -173,13 +166,6 @@ def report(long: int) -> str:
     return "\n".join(parts)
 
 
-def conditions() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("openai", "aiohttp"))
-    load = f"load average {os.getloadavg()[0]:.1f} at the start"
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {packages}, {load}"
-    return f"{datetime.now(UTC):%Y-%m-%d}; {machine}; client and server share the cores; prompts of 8 kB.\n"
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -193,9 +179,8 @@ if __name__ == "__main__":
         result = asyncio.run(drive(name, url, int(requests), int(concurrency), float(seconds)))
         print(json.dumps(result))
     else:
-        text = f"# Judge client\n\n{conditions()}\n{report(flags.long)}"
+        text = f"""{report(flags.long)}
+Client and server share the cores; prompts of 8 kB. {conditions("openai", "aiohttp")}"""
         print(text)
         if flags.save:
-            path = ROOT / "benchmarks" / "results" / "judge_client.md"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, "utf-8")
+            save("judge_client", "The judge client", text)

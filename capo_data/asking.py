@@ -13,7 +13,7 @@ from typing import Any
 
 from capo_data.errors import PartialError
 from capo_data.judges import choose
-from capo_data.judges.ask import Asker, Drained
+from capo_data.judges.ask import Asker, Drained, rare_collections
 from capo_data.judges.cost import FREE, Budget, PriceTable, Purse
 from capo_data.judges.journal import Journal
 from capo_data.judges.lexical import LexicalJudge
@@ -63,14 +63,17 @@ async def ask_all(
 
     def interrupted() -> None:
         if draining:
+            report.finish()  # a display that is shown gives the cursor back
             os._exit(130)
-        waiting = sum(asker.progress().in_flight for asker in askers.values())
-        report.note(f"finishing {waiting} requests; press Ctrl-C again to leave at once")
+        sent = sum(_under_way(asker) for asker in askers.values())
+        report.note(f"finishing {sent} requests; press Ctrl-C again to leave at once")
         draining.append(asyncio.get_running_loop().create_task(drain()))
 
     try:
-        with _on_interrupt(interrupted):
+        with _on_interrupt(interrupted), rare_collections():
             await bench.judge(instances, where.concurrency, report)
+            if draining:  # what was in flight was the last there was to ask
+                raise Drained
     except Drained as error:
         raise PartialError(
             "stopped as asked; every answer is kept",
@@ -96,6 +99,12 @@ def _askers(
     return askers
 
 
+def _under_way(asker: Asker) -> int:
+    """Attempts that were sent and neither answered nor failed so far."""
+    now = asker.progress()
+    return now.asked - now.answered - sum(now.faults.values())
+
+
 def _bench(prompts: Prompts, panels: dict[str, Panel]) -> Bench:
     roles = prompts.recipe.judges
     return Bench(panels[roles.capo], panels[roles.sft])
@@ -108,10 +117,13 @@ def _on_interrupt(handler: Callable[[], None]) -> Iterator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, theirs in before.items():
             loop.remove_signal_handler(number)
+            if theirs is not None:  # None: some other language's, which Python cannot set again
+                signal.signal(number, theirs)
