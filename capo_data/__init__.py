@@ -7,6 +7,7 @@ Every command is a call of the same name and arguments: `capo_data.build(domain=
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from capo_data.table1 import stats as stats
 
 __version__ = "0.1.0"
+
+# No telemetry, ours or a library's: huggingface_hub reads this when it is first imported.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 # Imported when first used: `import capo_data` and `--help` stay light.
 _PUBLIC = {

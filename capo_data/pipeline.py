@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capo_data import domains, plan, settings
+from capo_data.judges.choose import on_one_server
 from capo_data.recipe import Recipe
 from capo_data.records import RatingScale, Reporter, SilentReporter, SourceRequest
 from capo_data.run import ResumeMode
@@ -125,11 +126,8 @@ def build(
             if value is not None
         },
     )
-    if base_url is not None and judge is None:
-        from capo_data.judges.choose import served_elsewhere
-
-        served = served_elsewhere({"capo": chosen.judges.capo, "sft": chosen.judges.sft})
-        chosen = chosen.model_copy(update={"judges": chosen.judges.model_copy(update=served)})
+    if base_url is not None:
+        chosen = chosen.model_copy(update={"judges": on_one_server(chosen.judges, judge)})
     where = Settings(
         out=Path(out) if out is not None else Path("runs") / chosen.domain,
         cache=Path(cache) if cache is not None else settings.cache_folder(),

@@ -98,11 +98,15 @@ class PromptPart(_Part):
 
 
 class JudgesPart(_Part):
-    """Who scores the triplets (`capo`) and who writes the rationales of `sft`."""
+    """Who scores the triplets (`capo`) and who writes the rationales of `sft`.
+
+    A `temperature` of null is not sent, for models that take none but their own.
+    """
 
     capo: str = "lexical"
     sft: str = "lexical"
     model_revision: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     max_answer_tokens: Positive = 1024
 
     @field_validator("capo", "sft")

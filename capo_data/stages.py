@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from typing import Any
 
 from capo_data import __version__, asking, histories, instances, plan, prompting, sources, writing
 from capo_data.candidates import CandidateSettings, Pool
-from capo_data.errors import PartialError, UsageError
+from capo_data.errors import PartialError, SourceError, UsageError
 from capo_data.instances import Catalogue
 from capo_data.judges import choose
 from capo_data.judges.cost import PriceTable, load_prices
@@ -100,11 +101,11 @@ class Build:
             if self.where.dry_run:
                 return BuildResult(self.where.out, None, rough, {})
             self._say(rough)
-            choose.check_available(self.recipe, self.where)
+            choose.check_available(self.recipe, self.where, self.request.path)
             plan.agree(rough, self.where, self.confirm)
             agreed = True
         elif not self.where.dry_run:
-            choose.check_available(self.recipe, self.where)
+            choose.check_available(self.recipe, self.where, self.request.path)
         if self.where.dry_run:
             return self._dry_run(prices, source)
         with opened(self.where.out, self.where.resume, self._identity()) as run:
@@ -156,17 +157,20 @@ class Build:
             prices,
             source,
             data.histories.table1.users,
-            self._counted(self.instances(data, frozenset(("train",)))),
+            self._judged(data),
             self.prompts,
+            self.report,
         )
         self.report.finish()
         return planned
 
-    def _counted(self, found: Iterator[Instance | Dropped]) -> Iterator[Instance]:
-        for instance in found:
-            if isinstance(instance, Instance):
-                self.report.advance()
-                yield instance
+    def _judged(self, data: Data, reasons: Counter[str] | None = None) -> Iterator[Instance]:
+        """The train instances; `reasons` counts why others are none."""
+        for found in self.instances(data, frozenset(("train",))):
+            if isinstance(found, Instance):
+                yield found
+            elif reasons is not None:
+                reasons[found.reason] += 1
 
     def _histories(self, staged: StagedSource, folder: Path) -> histories.Histories:
         part = self.recipe.histories
@@ -256,10 +260,9 @@ class Build:
             self.report.start(
                 "judging", data.histories.table1.users * self.recipe.histories.instances_per_user
             )
-            train = self.instances(data, frozenset(("train",)))
             asked = asyncio.run(
                 asking.ask_all(
-                    (instance for instance in train if isinstance(instance, Instance)),
+                    self._judged(data),
                     self.prompts,
                     self.where,
                     judges,
@@ -299,12 +302,19 @@ class Build:
         rows = data.pool.drawable
         spread = rows[:: max(1, len(rows) // LEXICAL_ITEMS)].tolist()
         first = self.recipe.candidates.rejected
-        found = (one for one in self.instances(data, frozenset(("train",))) if isinstance(one, Instance))
+        reasons: Counter[str] = Counter()
         sample = [
             (instance.history, instance.candidates[index])
-            for instance in islice(found, LEXICAL_INSTANCES)
+            for instance in islice(self._judged(data, reasons), LEXICAL_INSTANCES)
             for index in instance.rejected[first:][:2] or instance.rejected[:2]
         ]
+        if not sample:
+            raise SourceError(
+                "no train instance is left to judge",
+                where=str(self.request.path or self.recipe.domain),
+                why="; ".join(f"{reason}: {count:,}" for reason, count in reasons.items()),
+                next_command="give the items' titles (--items FILE, --column title=THEIRS) or more data",
+            )
         return LexicalJudge.fit([data.catalogue.item(row) for row in spread], sample)
 
     def _facts(self, run: Run, judges: Mapping[str, Judge]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from capo_data.errors import CapoError
+from capo_data.errors import CapoError, PartialError
 from capo_data.judging import Bench, Verdict
 from capo_data.prompting import Prompts, Shown, show
 from capo_data.records import Dropped, Instance, Reporter, dropped_schema
@@ -50,6 +50,7 @@ class Tally:
         """Counts a `capo` row."""
         self.counts["kept"] += 1
         self.counts["conflicts"] += row["conflict"]
+        self.counts["tied"] += row["order_by"] == "tied"
         for role, scores in self.scores.items():
             scores[str(row[role]["score"])] += 1
 
@@ -107,12 +108,7 @@ def write(
                 report.advance()
         report.finish()
     if not tally.counts["kept"]:
-        raise CapoError(
-            "no triplet is left",
-            where=str(run.folder),
-            why="; ".join(f"{reason}: {count:,}" for reason, count in tally.dropped.items()) or "no instance",
-            next_command="give more data, or another --tie-policy, or another judge; --resume never starts afresh",
-        )
+        raise _nothing_left(run, tally)
     partial = run.dataset.with_name("dataset.partial")
     remove(partial)
     told = {**facts, **tally.facts()}
@@ -122,6 +118,23 @@ def write(
     publish(partial, run.dataset)
     remove(parts)
     return tally, rows
+
+
+def _nothing_left(run: Run, tally: Tally) -> CapoError:
+    why = "; ".join(f"{reason}: {count:,}" for reason, count in tally.dropped.items()) or "no instance"
+    if tally.failed:
+        return PartialError(
+            f"no triplet is left: {tally.failed} requests got no answer",
+            where=str(run.folder),
+            why=why,
+            next_command="when the judge answers again, run the same command: only those are asked",
+        )
+    return CapoError(
+        "no triplet is left",
+        where=str(run.folder),
+        why=why,
+        next_command="give more data, another --tie-policy or another judge; --resume never starts afresh",
+    )
 
 
 def _rows(

@@ -9,7 +9,7 @@ from capo_data.errors import CapoError, UsageError
 from capo_data.judges.cost import load_prices
 from capo_data.prompting import judge_messages, show
 from capo_data.recipe import Recipe, parse
-from capo_data.records import HistoryEntry, Instance, Item
+from capo_data.records import HistoryEntry, Instance, Item, SilentReporter
 from capo_data.settings import Settings
 from capo_data.sources import SourcePlan
 
@@ -36,7 +36,9 @@ def instances(count: int) -> list[Instance]:
 def test_on_the_data_every_first_request_is_counted_and_priced(tmp_path: Path) -> None:
     own = recipe("openai:gpt-4o-mini")
     prompts = prompting.load(own)
-    found = plan.of_data(own, settings(tmp_path), load_prices(), HERE, 100, instances(100), prompts)
+    found = plan.of_data(
+        own, settings(tmp_path), load_prices(), HERE, 100, instances(100), prompts, SilentReporter()
+    )
     one = instances(1)[0]
     characters = sum(
         len(message["content"])
@@ -57,10 +59,19 @@ def test_on_the_data_every_first_request_is_counted_and_priced(tmp_path: Path) -
 def test_a_second_judge_adds_one_request_an_instance(tmp_path: Path) -> None:
     own = recipe("openai:gpt-4o-mini", "openai:gpt-4o")
     prompts = prompting.load(own)
-    found = plan.of_data(own, settings(tmp_path), load_prices(), HERE, 10, instances(10), prompts)
+    found = plan.of_data(
+        own, settings(tmp_path), load_prices(), HERE, 10, instances(10), prompts, SilentReporter()
+    )
     assert found.requests == 40
     alone = plan.of_data(
-        recipe("openai:gpt-4o-mini"), settings(tmp_path), load_prices(), HERE, 10, instances(10), prompts
+        recipe("openai:gpt-4o-mini"),
+        settings(tmp_path),
+        load_prices(),
+        HERE,
+        10,
+        instances(10),
+        prompts,
+        SilentReporter(),
     )
     assert found.dollars is not None
     assert alone.dollars is not None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from capo_data.errors import UsageError
-from capo_data.recipe import Recipe
+from capo_data.recipe import JudgesPart, Recipe
 from capo_data.records import Judge
 from capo_data.settings import Settings
 
@@ -15,8 +16,16 @@ if TYPE_CHECKING:
     from capo_data.judges.lexical import LexicalJudge
 
 
-def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
+def check_available(
+    recipe: Recipe, settings: Settings, source: str | None, environment: Mapping[str, str] = os.environ
+) -> None:
     """Refuses judges that cannot be had here, before any work is done.
+
+    Args:
+        recipe: Names the judges.
+        settings: Names the server, if there is one.
+        source: The source as it was typed, for the commands that are proposed.
+        environment: Where the key is looked up.
 
     Raises:
         UsageError: Neither a key nor a server nor a GPU; with three commands that work.
@@ -24,13 +33,10 @@ def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str
     for name in dict.fromkeys((recipe.judges.capo, recipe.judges.sft)):
         provider, _, model = name.partition(":")
         if provider == "vllm":
-            raise _unavailable(
-                recipe, name, "there is no GPU server to ask: nothing was given with --base-url"
-            )
+            raise _unavailable(recipe, name, source, "no server was named with --base-url to ask it on")
         if provider == "openai" and settings.base_url is None and not environment.get("OPENAI_API_KEY"):
-            raise _unavailable(
-                recipe, name, f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
-            )
+            why = f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
+            raise _unavailable(recipe, name, source, why)
 
 
 def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | None) -> Judge:
@@ -51,20 +57,29 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
         name.partition(":")[2],
         base_url=settings.base_url,
         api_key=os.environ.get("OPENAI_API_KEY"),
+        temperature=recipe.judges.temperature,
         max_answer_tokens=recipe.judges.max_answer_tokens,
         model_revision=recipe.judges.model_revision,
         timeout=settings.timeout,
     )
 
 
-def served_elsewhere(judges: Mapping[str, str]) -> dict[str, str]:
-    """The recipe's judges for a build that names a server and no judge: one server, one model."""
-    model = judges["capo"].partition(":")[2]
-    return {"capo": f"openai:{model}", "sft": f"openai:{model}"} if model else dict(judges)
+def on_one_server(judges: JudgesPart, named: str | None) -> JudgesPart:
+    """The judges of a build that names a server: what vLLM would have run here is asked for there.
+
+    Args:
+        judges: The recipe's judges.
+        named: `--judge`; without it one server has one model, that of the `capo` judge.
+    """
+    capo = judges.capo.replace("vllm:", "openai:", 1)
+    sft = judges.sft.replace("vllm:", "openai:", 1) if named else capo
+    return judges.model_copy(update={"capo": capo, "sft": sft})
 
 
-def _unavailable(recipe: Recipe, name: str, why: str) -> UsageError:
+def _unavailable(recipe: Recipe, name: str, source: str | None, why: str) -> UsageError:
     build = f"capo-data build --domain {recipe.domain}"
+    if source is not None:
+        build += f" --source {shlex.quote(source)}"
     model = recipe.judges.capo.partition(":")[2] or "MODEL"
     return UsageError(
         f"the recipe's judge {name} cannot be had here",

@@ -77,7 +77,12 @@ def careful_rows(path: Path, columns: tuple[str, ...]) -> Iterator[CarefulRow]:
 
 
 def keys_of(path: Path) -> tuple[str, ...]:
-    """The keys of the first thousand objects, in order of appearance."""
+    """The keys of the first thousand objects, in order of appearance.
+
+    Raises:
+        SourceError: The file is one array, pretty-printed, or has several values on a line.
+    """
+    _check_layout(path)
     keys: dict[str, None] = {}
     for number, line in numbered_lines(path):
         if number > _PEEK:
