@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from capo_data.duck import connect, literal, quoted
 from capo_data.errors import SourceError
 from capo_data.records import Reporter, StagedSource
-from capo_data.text import clean_text, cut, normalise_title
+from capo_data.text import clean_text, clean_title, cut, normalise_title
 
 if TYPE_CHECKING:
     import duckdb
@@ -253,7 +253,7 @@ def _clean_items(batch: pa.RecordBatch, schema: pa.Schema, characters: int) -> p
     import pyarrow as pa
     import xxhash
 
-    titles = [clean_text(title) for title in batch.column("title").to_pylist()]
+    titles = [clean_title(title) for title in batch.column("title").to_pylist()]
     keys = [
         None if title is None else xxhash.xxh3_64_intdigest(normalise_title(title).encode())
         for title in titles

@@ -12,6 +12,7 @@ from capo_data.judges.journal import answer_key
 from capo_data.judges.reply import parse
 from capo_data.prompting import Prompts, Shown, judge_messages, show
 from capo_data.records import Instance, Judge, Judgement, JudgeRequest, Reporter
+from capo_data.release.schema import tags as response_tags
 from capo_data.triplets import outstanding
 
 if TYPE_CHECKING:
@@ -82,11 +83,8 @@ class Panel:
         return self._unread(status, stored.key, detail)
 
     def _forges(self, rationale: str) -> bool:
-        text, tags = rationale.lower(), self.prompts.recipe.prompt
-        return any(
-            f"<{tag.lower()}>" in text or f"</{tag.lower()}>" in text
-            for tag in (tags.think_tag, tags.item_tag)
-        )
+        tags = self.prompts.recipe.prompt
+        return bool(response_tags(rationale, tags.think_tag, tags.item_tag))
 
     def _unread(self, status: str, key: str, detail: str) -> Judgement:
         version = self.prompts.judge.version

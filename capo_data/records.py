@@ -79,7 +79,8 @@ class StagedSource:
 
     Attributes:
         interactions: Parquet files in `interactions_schema()`, in any order.
-        items: Parquet files in `items_schema()`; an item may occur more than once, or not at all.
+        items: Parquet files in `items_schema()`; an item may occur more than once (the
+            histories settle which row counts, by content), or not at all.
         dropped: Parquet files in `dropped_schema()`: rows that could not be used, with the reason.
         dirt: Count by kind of dirt, used rows with a blemish included.
         scale: The scale that ratings are declared in.

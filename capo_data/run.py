@@ -28,9 +28,10 @@ from capo_data.recipe import differences
 
 ResumeMode = Literal["auto", "require", "never"]
 MANIFEST = "manifest.json"
-# What may lie in a new run's folder: a journal copied from another run saves asking again.
 JOURNAL = "journal.sqlite"
-WELCOME = frozenset({"lock", JOURNAL})
+# What may lie in a new run's folder: a journal copied from another run saves asking again, and a build
+# that was killed at its first step leaves half a manifest.
+WELCOME = frozenset({"lock", f"{MANIFEST}.partial", JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +154,20 @@ def _check_identity(folder: Path, resume: ResumeMode, identity: Mapping[str, Any
     if not (folder / MANIFEST).exists():
         write_json(folder / MANIFEST, {"format": 1, "identity": dict(identity), "created": now()})
         return
-    known = read_manifest(folder).get("identity", {})
+    manifest = read_manifest(folder)
+    if "source" not in manifest and not (folder / JOURNAL).exists():
+        # Nothing was read and nothing asked: a mended flag need not be refused.
+        write_json(folder / MANIFEST, {**manifest, "identity": dict(identity)})
+        return
+    known = manifest.get("identity", {})
     changed = differences(known, json.loads(json.dumps(identity)))
     if changed:
         raise UsageError(
             "this run was begun with another recipe",
             where=str(folder),
             why="changed: " + "; ".join(changed),
-            next_command=f"build elsewhere with --out (answers that still fit are not asked for again if {JOURNAL}"
-            " is copied there first), or start afresh with --resume never",
+            next_command="build elsewhere with --out (answers that still fit are not asked for again if"
+            f" {JOURNAL} is copied there first), or start afresh with --resume never",
         )
 
 

@@ -31,6 +31,14 @@ def clean_text(raw: str | None) -> str | None:
     return text or None
 
 
+def clean_title(raw: str | None) -> str | None:
+    """`clean_text` for a title, which also stands in responses: no bracket is left that a lenient reader
+    could take for a tag, such as `< item >`.
+    """
+    text = clean_text(raw)
+    return text and text.replace("<", "\u2039").replace(">", "\u203a")
+
+
 def cut(text: str | None, characters: int) -> str | None:
     """The first so many characters, without trailing white space."""
     if text is None or len(text) <= characters:

@@ -193,10 +193,15 @@ class _Writers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            for key in self._held:
-                self._flush(key)
-        self._stack.close()
+        try:
+            if error is None:
+                for key in self._held:
+                    self._flush(key)
+            self._stack.close()
+        except OSError:
+            for _, file in self._files.values():
+                file.is_open = False  # else it complains once more when it is collected
+            raise
 
     def add(self, config: str, split: str, row: dict[str, Any]) -> None:
         held = self._held.setdefault((config, split), [])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from capo_data.recipe import Recipe
 from capo_data.release.schema import SPLITS, response_text, table
 
 HOUR = 3_600_000
@@ -40,7 +41,8 @@ def instance(user: int, target: int, *, split: str = "train") -> dict[str, Any]:
     candidates = candidate_set(user, chosen["item_id"], chosen["title"])
     text, spans = "History:\n", []
     for entry in history:
-        block = f"- {entry['title']} ({entry['item_id']}) {entry['review'] or ''}"
+        shown = ("title", "item_id", "description", "details", "rating", "review")
+        block = "- " + " / ".join(entry[name] for name in shown if entry[name])
         spans.append({"start": len(text), "end": len(text) + len(block)})
         text += block + "\n"
     text += "Candidates:\n" + "\n".join(f"- {c['title']}" for c in candidates)
@@ -72,7 +74,7 @@ def answer(chosen: Mapping[str, str], score: int, *, expected: float | None = No
         "response": response_text(rationale, chosen["title"]),
         "judge": "lexical",
         "prompt_version": "paper-1234",
-        "request_key": "ab" * 32,
+        "request_key": f"key of {chosen['item_id']}",
     }
 
 
@@ -105,7 +107,7 @@ def held_out_row(user: int, split: str) -> dict[str, Any]:
 def rows(users: int = 6) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """All given splits for so many users; every third is tied and so not in `capo`; user 1 is a conflict."""
     return {
-        ("sft", "train"): [sft_row(user) for user in range(users)],
+        ("sft", "train"): [sft_row(user, 3 if user == 1 else 6) for user in range(users)],
         ("capo", "train"): [
             capo_row(user, (3, 5, 2) if user == 1 else (6, 4, 2)) for user in range(users) if user % 3
         ],
@@ -134,7 +136,7 @@ def write_parts(
 FACTS: Mapping[str, Any] = {
     "tool": {"name": "capo-data", "version": "0.1.0"},
     "domain": "demo",
-    "recipe": {"domain": "demo", "seed": 17, "ties": {"policy": "drop"}},
+    "recipe": {**Recipe(domain="demo").as_dict(), "seed": 17},
     "recipe_hash": "c0ffee" * 8,
     "table1": {
         "users": 11_028,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_data.text import clean_text, cut, normalise_title
+from capo_data.text import clean_text, clean_title, cut, normalise_title
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,16 @@ def test_no_text_opens_a_line_or_forges_a_tag(raw: str) -> None:
 def test_cleaning_plain_text_twice_changes_nothing_where_no_entities_are(raw: str) -> None:
     once = clean_text(raw.replace("&", "")) or ""
     assert (clean_text(once) or "") == once
+
+
+@given(st.text(alphabet=st.sampled_from(list("<>/ itemhnk!")), max_size=40))
+def test_no_title_holds_a_bracket(raw: str) -> None:
+    assert not set(clean_title(raw) or "") & set("<>")
+
+
+def test_a_title_keeps_what_it_says() -> None:
+    assert clean_title("Lamp < item > bright <b>new</b>") == "Lamp \u2039 item \u203a bright new"
+    assert clean_title("<br>") is None
 
 
 def test_cutting_keeps_the_first_characters() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from capo_data.errors import CapoError
 
@@ -35,7 +37,9 @@ class Console:
     def result(self, values: Mapping[str, Any], human: Callable[[], object]) -> None:
         """The command's result: JSON for machines, whatever `human` returns (rich or text) for people."""
         if self.as_json:
-            print(json.dumps(values, indent=2, ensure_ascii=False, sort_keys=True))
+            # A terminal would act on control characters that stand in somebody's text.
+            plain = sys.stdout.isatty()
+            print(json.dumps(values, indent=2, ensure_ascii=plain, sort_keys=True))
         elif isinstance(shown := human(), str):
             print(shown)
         else:
@@ -65,20 +69,61 @@ class Console:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Exit codes: 1 failed, 2 usage, 3 done in part, 4 budget reached, 130 interrupted."""
-        try:
-            yield
-        except CapoError as error:
-            self.reporter.finish()
-            self.error(error)
-            sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            self.reporter.finish()
-            self.note("interrupted; what was finished is kept, the same command goes on from there")
-            sys.exit(130)
-        except BrokenPipeError:
-            # The reader (head, less) left: keep Python from complaining while it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+        with interruptions() as interrupted:
+            try:
+                yield
+            except BrokenPipeError:
+                # The reader (head, less) left: keep Python from complaining while it flushes at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(1)
+            except (Exception, KeyboardInterrupt) as error:
+                # Libraries (DuckDB, Arrow) may pass an interruption on as an error of their own.
+                stopped = interrupted() or isinstance(error, KeyboardInterrupt)
+                if not (stopped or isinstance(error, CapoError)):
+                    raise
+                self.reporter.finish()
+                if stopped:
+                    self.stopped()
+                elif isinstance(error, CapoError):
+                    self.error(error)
+                    sys.exit(error.exit_code)
+
+    def stopped(self) -> NoReturn:
+        """Says that somebody interrupted the work, and leaves."""
+        if self.as_json:
+            self.error(InterruptionError("interrupted", next_command="the same command goes on from there"))
+        self.note("interrupted; what was finished is kept, the same command goes on from there")
+        sys.exit(InterruptionError.exit_code)
+
+
+class InterruptionError(CapoError):
+    """Ctrl-C or SIGTERM."""
+
+    exit_code = 130
+
+
+@contextmanager
+def interruptions() -> Iterator[Callable[[], bool]]:
+    """SIGTERM is taken as Ctrl-C is, the second of either leaves at once; yields whether there was one."""
+    seen: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        if seen:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h")  # a progress display hides the cursor
+            os._exit(InterruptionError.exit_code)
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, theirs in before.items():
+            signal.signal(number, theirs)
 
 
 class QuietReporter:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from capo_data import __version__
 from capo_data.cli import build, inspect
+from capo_data.cli.console import Console
+from capo_data.errors import UsageError
 
+NAME = "capo-data"  # also where it is started as `python -m capo_data`, for the completion script
 # Plain help answers in a third of the time that rich panels take, and reads as well in a pipe.
 app = typer.Typer(
-    name="capo-data",
+    name=NAME,
     help="Data that teaches recommenders why: chosen > hard rejected > easy rejected,\n"
     "each with a rationale and a coherence score.",
     no_args_is_help=True,
@@ -27,7 +31,7 @@ inspect.add(app)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"capo-data {__version__}")
+        typer.echo(f"{NAME} {__version__}")
         raise typer.Exit
 
 
@@ -41,5 +45,15 @@ def _root(
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point. With --json, a command line that cannot be understood is told as JSON too."""
+    console = Console(as_json="--json" in sys.argv[1:])
+    with console.errors():
+        if not console.as_json:
+            app(prog_name=NAME)
+        try:
+            sys.exit(app(prog_name=NAME, standalone_mode=False))
+        except Exception as error:
+            explain = getattr(error, "format_message", None)  # typer's usage errors alone have it
+            if explain is None:
+                raise
+            raise UsageError(explain(), where="the command line", next_command=f"{NAME} --help") from error

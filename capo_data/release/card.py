@@ -1,8 +1,8 @@
-"""The dataset card: README.md with the front matter that `datasets` and the Hub read.
+"""The dataset card: README.md, for a stranger who finds the dataset.
 
 Every number comes from `facts`, nothing from the clock or the machine, so the same facts give the same
 bytes. Text of shops, users and templates is data: it can neither open a section nor close the front
-matter. Front matter: https://huggingface.co/docs/hub/datasets-manual-configuration
+matter.
 """
 
 from __future__ import annotations
@@ -10,40 +10,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from string import Template
 from typing import Any
 
-from capo_data.release.schema import FORMAT, ROLES, SCORES, SPLITS
+from capo_data.release import card_words as words
+from capo_data.release import front_matter
+from capo_data.release.front_matter import as_yaml, one_line
+from capo_data.release.schema import ROLES, SCORES
 
-TIE_POLICIES: Mapping[str, str] = {
-    "drop": "instances whose rejected items score the same are left out of `capo`",
-    "redraw": "where the rejected items score the same, another negative is drawn until the scores differ",
-    "expected": "equal scores are told apart by their probability-weighted mean",
-    "keep": "instances whose rejected items score the same are kept with `order_by: tied`",
-}
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#&!$])")
-_TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """What a reader must know to read the rows: the `capo_data` mapping of the front matter."""
-
-    think_tag: str = "think"
-    item_tag: str = "item"
-    candidates: int = 30
-    rejected: int = 2
-    tie_policy: str = "drop"
 
 
 def render(facts: Mapping[str, Any]) -> str:
     """Writes the card.
 
     Args:
-        facts: `tool`, `domain`, `recipe`, `recipe_hash`, `table1`, `prompts`, `judges`, `counts`, `scores`,
-            `dirt`, `format`, optionally `license` and `language` (a list). See `dataset.assemble`.
+        facts: `tool`, `domain`, `recipe` (as `Recipe.as_dict` has it), `recipe_hash`, `table1`, `prompts`,
+            `judges`, `counts`, `scores`, `dirt`, `format`, optionally `license` and `language` (a list).
+            See `dataset.assemble`.
 
     Returns:
         The text of README.md.
@@ -53,71 +37,44 @@ def render(facts: Mapping[str, Any]) -> str:
     """
     from importlib.resources import files
 
-    form, counts, tool = facts["format"], facts["counts"], facts["tool"]
-    rows = counts["rows"]
+    form, counts, tool, recipe = facts["format"], facts["counts"], facts["tool"], facts["recipe"]
+    rows, kind = counts["rows"], recipe["source"]["kind"]
     fields = {
-        "front_matter": _front_matter(facts),
-        "title": f"{plain(facts['domain'])}: why this item, and not those",
-        "warning": _warning(facts["judges"]),
+        "front_matter": front_matter.render(facts),
+        "title": f"{plain(facts['domain'])}: chosen and rejected items with rationales",
+        "warning": _warning(facts["judges"]) + (words.SIMULATED if kind == "demo" else ""),
         "candidates": str(int(form["candidates"])),
         "answers": str(1 + int(form["rejected"])),
+        "rejected": str(int(form["rejected"])),
+        "source": _source(recipe),
         "table1": _table1(facts["table1"]),
-        "counts": _counts(counts),
-        "dropped": _tally("Dropped, by reason", counts["dropped"]),
-        "dirt": _tally("Blemishes of the input, by kind (a blemished row may still be used)", facts["dirt"]),
+        "counts": _counts(counts, form["tie_policy"]),
+        "dropped": _dropped(counts["dropped"]),
+        "dirt": _dirt(facts["dirt"]),
         "scores": _scores(facts["scores"]),
         "judges": _judges(facts["judges"]),
         "tool": f"{plain(tool['name'])} {plain(tool['version'])}",
         "recipe_hash": _code(facts["recipe_hash"]),
         "tie_policy": _code(form["tie_policy"]),
-        "tie_policy_text": TIE_POLICIES.get(form["tie_policy"], "see the recipe"),
-        "recipe": _fenced(_yaml(facts["recipe"]), "yaml"),
+        "tie_policy_text": words.TIES.get(form["tie_policy"], "see the recipe"),
+        "train_targets": _train_targets(recipe["histories"]["instances_per_user"]),
+        "negatives": words.NEGATIVES[recipe["candidates"]["negatives"]],
+        "pool": words.POOLS[recipe["candidates"]["pool"]],
+        "seed": str(int(recipe["seed"])),
+        "characters": _number(recipe["prompt"]["field_characters"]),
+        "max_tokens": _number(recipe["prompt"]["max_tokens"]),
+        "recipe": _fenced(as_yaml(recipe), "yaml"),
         "prompts": _prompts(facts["prompts"]),
         "think_tag": _code(form["think_tag"]),
         "item_tag": _code(form["item_tag"]),
-        "license_note": "" if facts.get("license") else "; no licence is granted for them here",
+        "judge_limits": _judge_limits(facts),
+        "people": words.PEOPLE[kind == "demo"],
+        "text": words.TEXT[kind == "demo"],
+        "license_note": "" if facts.get("license") or kind == "demo" else words.NO_LICENSE,
         **{f"rows_{name}": _number(rows[name]) for name in ("sft", "capo", "validation", "test", "dpo")},
     }
     template = files(__package__).joinpath("card.md.template").read_text(encoding="utf-8")
     return Template(template).substitute(fields)
-
-
-def read_format(readme: str) -> tuple[Format, list[str]]:
-    """Reads the front matter of a card that anybody may have written.
-
-    Returns:
-        The format, with defaults for what cannot be read, and one sentence per thing that is wrong.
-    """
-    import yaml
-
-    default = Format()
-    block = re.match(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|$)", readme, re.DOTALL)
-    if block is None:
-        return default, ["the card has no YAML front matter"]
-    try:
-        front = yaml.safe_load(block.group(1))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return default, [f"the front matter is no YAML: {' '.join(str(error).split())}"]
-    ours = front.get("capo_data") if isinstance(front, dict) else None
-    if not isinstance(ours, dict):
-        return default, ["the front matter has no `capo_data` mapping"]
-
-    problems = _config_problems(front.get("configs"))
-    if ours.get("format") != FORMAT:
-        problems.append(f"capo_data.format is {ours.get('format')!r}; this version reads {FORMAT}")
-    known: dict[str, Any] = {}
-    for name, sound in (
-        ("think_tag", lambda v: isinstance(v, str) and _TAG_NAME.fullmatch(v)),
-        ("item_tag", lambda v: isinstance(v, str) and _TAG_NAME.fullmatch(v)),
-        ("candidates", lambda v: type(v) is int and v >= 2),
-        ("rejected", lambda v: type(v) is int and v >= 2),
-        ("tie_policy", lambda v: isinstance(v, str) and v in TIE_POLICIES),
-    ):
-        if sound(value := ours.get(name)):
-            known[name] = value
-        else:
-            problems.append(f"capo_data.{name} cannot be {value!r:.80}")
-    return Format(**known), problems
 
 
 def plain(text: object) -> str:
@@ -126,70 +83,23 @@ def plain(text: object) -> str:
     return _MARKUP.sub(r"\\\1", " ".join(line.split()))
 
 
-def _config_problems(configs: object) -> list[str]:
-    """Whether `datasets` will find every config and split by this front matter."""
-    listed: set[tuple[str, str]] = set()
-    for config in configs if isinstance(configs, list) else ():
-        files = config.get("data_files") if isinstance(config, dict) else None
-        for entry in files if isinstance(files, list) else ():
-            if isinstance(entry, dict):
-                listed.add((str(config.get("config_name")), str(entry.get("split"))))
-    wanted = ((config, split) for config, splits in SPLITS.items() for split in splits)
-    return [f"`configs` does not list {c}/{s}" for c, s in wanted if (c, s) not in listed]
-
-
-def _front_matter(facts: Mapping[str, Any]) -> str:
-    form = facts["format"]
-    total = sum(int(n) for n in facts["counts"]["rows"].values())
-    lexical = _lexical(facts["judges"])
-    front: dict[str, Any] = {
-        "pretty_name": f"{_line(facts['domain'])}: chosen, hard and easy rejected items with rationales",
-        "language": [_line(code) for code in facts.get("language", ("en",))],
-        "tags": [
-            "recommender-systems",
-            "preference-optimisation",
-            "rationales",
-            "capo-data",
-            *(["lexical-baseline"] if lexical else ["llm-as-a-judge"]),
-        ],
-        "size_categories": [next((name for limit, name in _SIZES if total < limit), "n>1M")],
-        "configs": [
-            {
-                "config_name": config,
-                **({"default": True} if config == "capo" else {}),
-                "data_files": [{"split": split, "path": f"{config}/{split}-*.parquet"} for split in splits],
-            }
-            for config, splits in SPLITS.items()
-        ],
-        "capo_data": {
-            "format": FORMAT,
-            "think_tag": _line(form["think_tag"]),
-            "item_tag": _line(form["item_tag"]),
-            "candidates": int(form["candidates"]),
-            "rejected": int(form["rejected"]),
-            "tie_policy": _line(form["tie_policy"]),
-            "text": "included",
-        },
-    }
-    if facts.get("license"):
-        front = {"license": _line(facts["license"]), **front}
-    return f"---\n{_yaml(front)}---\n"
-
-
-def _lexical(judges: Mapping[str, Any]) -> list[str]:
-    """The configs whose rationales the lexical baseline wrote."""
-    return [config for config, judge in judges.items() if judge["name"] == "lexical"]
-
-
 def _warning(judges: Mapping[str, Any]) -> str:
-    if not (lexical := _lexical(judges)):
+    lexical = [config for config, judge in judges.items() if judge["name"] == "lexical"]
+    if not lexical:
         return ""
-    which = " and ".join(f"`{config}`" for config in lexical)
-    return (
-        f"> **No language model judged {which}.** The rationales and scores come from the lexical judge, a\n"
-        "> baseline that measures word overlap between an item and the history and fills sentence patterns.\n"
-        "> Use it to try the tools and as a floor to compare against, not to teach a model to reason.\n\n"
-    )
+    return words.LEXICAL.format(configs=" and ".join(f"`{config}`" for config in lexical))
+
+
+def _source(recipe: Mapping[str, Any]) -> str:
+    """Where the logs come from and whose of them were taken."""
+    source, histories = recipe["source"], recipe["histories"]
+    text = words.SOURCES[source["kind"]].format(category=_code(source["category"]))
+    text += f" Users with fewer than {_number(histories['min_interactions'])} distinct items are left out."
+    if histories["k_core"] is not None:
+        text += f" The logs are the iterative {_number(histories['k_core'])}-core."
+    if recipe["users"] is not None:
+        text += f" At most {_number(recipe['users'])} users were taken, sampled by the seed."
+    return text
 
 
 def _table1(table1: Mapping[str, Any]) -> str:
@@ -204,32 +114,39 @@ def _table1(table1: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _counts(counts: Mapping[str, Any]) -> str:
+def _counts(counts: Mapping[str, Any], tie_policy: str) -> str:
     instances, judged = counts["instances"], counts["judged"]
-    lines = [("train instances", instances["train"], "")]
-    lines += [(f"{split} instances, never judged", instances[split], "") for split in ("validation", "test")]
-    lines += [("train instances judged", judged, "")]
-    lines += [
-        (label, counts[name], _share(counts[name], whole))
-        for label, name, whole in (
-            ("kept in `capo`", "kept", judged),
-            ("tied: rejected items with the same score", "tied", judged),
-            ("with a negative redrawn because of a tie", "redrawn", judged),
-            ("conflicts: a rejected item above the chosen one", "conflicts", counts["kept"]),
-        )
-    ]
-    head = "| what | count | share |\n|---|---:|---:|\n"
-    note = "\n\nShares are of the judged instances; that of conflicts is of the kept ones."
-    return (
-        head + "\n".join(f"| {label} | {_number(count)} | {share} |" for label, count, share in lines) + note
+    lines = [(f"{split} instances, never judged", instances[split], "") for split in ("validation", "test")]
+    lines += [("train instances", instances["train"], ""), ("of these judged", judged, "")]
+    shares = [("of the judged kept in `capo`", "kept", judged)]
+    if tie_policy != "keep":  # where ties are kept, none is counted here
+        shares.append(("of the judged left out of `capo`: the rejected items tied", "tied", judged))
+    if tie_policy == "redraw":
+        shares.append(("of the kept with a negative redrawn because of a tie", "redrawn", counts["kept"]))
+    shares.append(
+        ("of the kept in conflict: a rejected item above the chosen one", "conflicts", counts["kept"])
     )
+    lines += [(label, counts[name], _share(counts[name], whole)) for label, name, whole in shares]
+    head = "| what | count | share |\n|---|---:|---:|\n"
+    return head + "\n".join(f"| {label} | {_number(count)} | {share} |" for label, count, share in lines)
 
 
-def _tally(label: str, counts: Mapping[str, int]) -> str:
+def _dropped(counts: Mapping[str, int]) -> str:
     if not counts:
-        return f"{label}: none.\n"
-    rows = "\n".join(f"| {plain(kind)} | {_number(counts[kind])} |" for kind in sorted(counts))
-    return f"{label}:\n\n| what | count |\n|---|---:|\n{rows}\n"
+        return "No instance was left out.\n"
+    rows = "\n".join(f"| {plain(reason)} | {_number(counts[reason])} |" for reason in sorted(counts))
+    return f"{words.DROPPED}\n\n| reason | instances |\n|---|---:|\n{rows}\n"
+
+
+def _dirt(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "No blemish was found in the input.\n"
+    rows = "\n".join(
+        f"| {plain(kind)} | {words.DIRT.get(kind, '')} | {_number(counts[kind])} |" for kind in sorted(counts)
+    )
+    return (
+        f"{words.BLEMISHES}\n\n| kind | what it is and what became of it | count |\n|---|---|---:|\n{rows}\n"
+    )
 
 
 def _scores(scores: Mapping[str, Mapping[str, int]]) -> str:
@@ -249,13 +166,30 @@ def _scores(scores: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _judges(judges: Mapping[str, Any]) -> str:
-    lines = []
+    told = {}
     for config, judge in judges.items():
         identity = ", ".join(f"{plain(k)} {plain(v)}" for k, v in judge["identity"].items() if v is not None)
-        lines.append(f"- Judge of `{_code(config)}`: {plain(judge['name'])} ({identity})")
-    if len(judges) > 1 and len({_yaml(judge) for judge in judges.values()}) == 1:
-        lines.append("- One judge for both: `sft` and `capo` carry the same rationales.")
-    return "\n".join(lines)
+        told[config] = f"{plain(judge['name'])} ({identity})"
+    if len(set(told.values())) == 1:
+        return f"- Judge: {next(iter(told.values()))}. {words.ONE_JUDGE}"
+    lines = [f"- Judge of `{_code(config)}`: {judge}" for config, judge in told.items()]
+    return "\n".join([*lines, f"- {words.TWO_JUDGES}"])
+
+
+def _judge_limits(facts: Mapping[str, Any]) -> str:
+    """What each judge knew when it judged."""
+    lexical = {judge["name"] == "lexical" for judge in facts["judges"].values()}
+    told = words.TOLD.get(facts["prompts"]["judge"]["name"], words.TOLD_BY_TEMPLATE)
+    lines = ([words.LEXICAL_LIMIT] if True in lexical else []) + (
+        [told, words.LLM] if False in lexical else []
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _train_targets(count: int) -> str:
+    if count == 1:
+        return "the last item before these is the train target"
+    return f"each of the last {_number(count)} items before these is a train target"
 
 
 def _prompts(prompts: Mapping[str, Any]) -> str:
@@ -274,19 +208,9 @@ def _fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{visible.rstrip()}\n{fence}"
 
 
-def _yaml(value: object) -> str:
-    import yaml
-
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
-
-
-def _line(text: object) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-
-
 def _code(text: object) -> str:
     """A value inside an inline code span."""
-    return re.sub(r"[`|<>]", "", _line(text))
+    return re.sub(r"[`|<>]", "", one_line(text))
 
 
 def _number(value: int) -> str:

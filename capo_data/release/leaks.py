@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,11 @@ class HashSet:
         """Remembers a hash; one that comes twice is held twice."""
         self._held.append(value)
         self._sorted = None
+
+    def update(self, values: Iterable[int]) -> None:
+        """Remembers several."""
+        for value in values:
+            self.add(value)
 
     def has(self, values: Sequence[int]) -> list[bool]:
         """Which of the values are held."""

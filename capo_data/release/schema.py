@@ -7,6 +7,7 @@ score. Everything else is always there. Source: PROTOCOL "Data" and "Judge", DES
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,16 @@ def table(config: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def response_text(rationale: str, title: str, *, think_tag: str = "think", item_tag: str = "item") -> str:
     """A response as the recommender learns to write it: reasoning, then item (PROTOCOL, Evaluation)."""
     return f"<{think_tag}>{rationale}</{think_tag}>\n<{item_tag}>{title}</{item_tag}>"
+
+
+def tags(text: str, *names: str) -> list[tuple[str, str]]:
+    """Every tag of these names in a text, however it is spaced or cased, as ("" or "/", name in lower case).
+
+    A response has exactly one pair of each; a rationale and a title have none.
+    """
+    wanted = "|".join(map(re.escape, names))
+    found = re.findall(rf"<\s*(/?)\s*({wanted})\b[^<>]*>", text, re.IGNORECASE)
+    return [(slash, name.lower()) for slash, name in found]
 
 
 def null_at(value: object, field: pa.Field) -> str:

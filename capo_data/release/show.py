@@ -7,7 +7,7 @@ characters that move the cursor, reorder or hide text are spelt out.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from capo_data.release.dataset import locate, read_row
 from capo_data.release.schema import ROLES
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
     from rich.text import Text
 
+_NARROWEST = 20  # columns a text gets, whatever the terminal says
 _JOINERS = "\u200c\u200d"  # needed by several scripts and by emoji
 _COLOURS = {"chosen": "green", "hard_rejected": "red", "easy_rejected": "yellow", "more_rejected": "magenta"}
 
@@ -46,25 +47,26 @@ def render_row(row: Mapping[str, Any]) -> Group:
     """A row of any config for rich: history, candidates with their roles, answers."""
     from rich.console import Group
 
-    parts: list[RenderableType] = [_headline(row)]
+    parts: list[RenderableType] = [_wrapped(_headline(row))]
     if "history" in row:
         parts += [*_history(row), *_candidates(row)]
         parts += [part for role, answer in _answers(row) for part in _answer(role, answer)]
     else:
         for column in ("prompt", "chosen", "rejected"):
             for message in row[column]:
-                parts += [_heading(f"{column}: {message['role']}"), *_lines(message["content"])]
+                parts.append(_heading(f"{column}: {message['role']}"))
+                parts += map(_indented, _lines(message["content"]))
     return Group(*parts)
 
 
 def _headline(row: Mapping[str, Any]) -> Text:
     line = _text(row["id"], "bold")
-    if "domain" in row:
-        line.append_text(_text(f"   domain {row['domain']}   user {row['user']}"))
     if row.get("conflict"):
         line.append_text(_text("   CONFLICT: a rejected item scores above the chosen one", "bold red"))
     if row.get("order_by", "score") != "score":
         line.append_text(_text(f"   order by: {row['order_by']}", "bold yellow"))
+    if "domain" in row:
+        line.append("\n").append_text(_text(f"domain {row['domain']}   user {row['user']}"))
     return line
 
 
@@ -94,13 +96,13 @@ def _candidates(row: Mapping[str, Any]) -> list[RenderableType]:
     if "chosen" not in row:
         roles[row["target"]] = "target"
     lines: list[tuple[Text, Text]] = []
-    for index, item in enumerate(row["candidates"]):
+    for index, item in enumerate(row["candidates"]):  # numbered as in the prompt
         role = roles.get(item["item_id"], "")
         style = _COLOURS.get(role, "green" if role else "")
         text = _text(item["title"], style)
         if role:
             text.append_text(_text(f"   <- {role.replace('_', ' ')}", f"bold {style}"))
-        lines.append((_text(f"{'*' if index == target else ' '}{index:3d}", style), text))
+        lines.append((_text(f"{'*' if index == target else ' '}{index + 1:3d}", style), text))
     return [_heading("Candidates"), _aligned(lines)]
 
 
@@ -128,28 +130,45 @@ def _day(milliseconds: int) -> str:
         return str(milliseconds)
 
 
-def _heading(title: str, more: str = "", style: str = "cyan") -> Text:
-    return _text(f"\n{title}", f"bold {style}").append_text(_text(more, "dim"))
+def _heading(title: str, more: str = "", style: str = "cyan") -> RenderableType:
+    return _wrapped(_text(f"\n{title}", f"bold {style}").append_text(_text(more, "dim")))
 
 
 def _aligned(lines: list[tuple[Text, Text]]) -> RenderableType:
     """Two columns, so that a long text wraps beside its number."""
-    from rich.table import Table
+    from rich.console import Group
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for line in lines:
-        grid.add_row(*line)
-    return grid
+    return Group(*(_Beside(label, text) for label, text in lines))
+
+
+class _Beside:
+    """A label and beside it a text that wraps in a column of its own: folded, never cut, nothing padded."""
+
+    def __init__(self, label: Text, text: Text) -> None:
+        self.label, self.text = label, text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        space = Text("  " if self.label else "")
+        gap = Text(" " * (self.label + space).cell_len)
+        width = max(_NARROWEST, options.max_width - gap.cell_len)
+        for number, line in enumerate(self.text.wrap(console, width, overflow="fold")):
+            whole = (self.label + space if number == 0 else gap) + line
+            whole.rstrip()
+            yield whole
 
 
 def _lines(text: str) -> list[Text]:
     return [_text(line) for line in text.split("\n")]
 
 
-def _indented(text: Text) -> RenderableType:
-    from rich.padding import Padding
+def _wrapped(text: Text) -> RenderableType:
+    return _Beside(_text(""), text)
 
-    return Padding(text, (0, 0, 0, 5))
+
+def _indented(text: Text) -> RenderableType:
+    return _Beside(_text("   "), text)
 
 
 def _text(text: str, style: str = "") -> Text:

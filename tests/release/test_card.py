@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import dropwhile, takewhile
 
 import pytest
 import release_rows
@@ -11,8 +12,10 @@ from huggingface_hub import DatasetCard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_data.release.card import Format, plain, read_format, render
-from capo_data.release.schema import SPLITS
+from capo_data.release import card_words
+from capo_data.release.card import plain, render
+from capo_data.release.front_matter import Format, read_format
+from capo_data.release.schema import SPLITS, schema
 
 PIECES = [
     "a",
@@ -47,78 +50,142 @@ def facts(**changes):
     return found
 
 
-def table(card: str, title: str) -> list[list[str]]:
-    lines = card[card.index(title) :].split("\n\n")[1].splitlines()
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|--")
-    ]
+def table(card: str, heading: str) -> list[list[str]]:
+    """The first table below a heading, without the rule under its head."""
+    lines = card[card.index(f"## {heading}") :].splitlines()
+    rows = list(takewhile(lambda x: x.startswith("|"), dropwhile(lambda x: not x.startswith("|"), lines)))
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in (rows[0], *rows[2:])]
+
+
+def words(card: str) -> str:
+    """The card as running text."""
+    return " ".join(card.split())
+
+
+def of_source(kind, **changes):
+    found = facts(**changes)
+    found["recipe"]["source"]["kind"] = kind
+    return found
+
+
+LLM = {
+    "capo": {"name": "openai:gemma-3-27b-it", "identity": {"provider": "openai", "model": "gemma-3-27b-it"}},
+    "sft": {"name": "openai:gpt-4o", "identity": {"provider": "openai", "model": "gpt-4o", "revision": None}},
+}
 
 
 def test_the_numbers_are_those_of_the_facts():
     card = render(facts())
-    assert table(card, "## The logs behind it")[1] == [
-        "11,028",
-        "4,321",
-        "98,765",
-        "8.96",
-        "22.86",
-        "99.793%",
-    ]
-    assert [row[2] for row in table(card, 'split="train")\n```')[1:]] == [
-        "10,999",
-        "7,700",
-        "11,020",
-        "11,019",
-        "7,700",
-    ]
-    counts = {row[0]: row[1:] for row in table(card, "## What became")}
-    assert counts["kept in `capo`"] == ["7,700", "70.0%"]
-    assert counts["tied: rejected items with the same score"] == ["3,300", "30.0%"]
-    assert counts["conflicts: a rejected item above the chosen one"] == ["1,540", "20.0%"]
-    scores = table(card, "## Coherence scores")
-    assert scores[4] == ["4", "400 (14.3%)", "900 (90.0%)", "0 (0.0%)"]
+    assert [row[2] for row in table(card, "Load")[1:]] == ["10,999", "7,700", "11,020", "11,019", "7,700"]
+    logs = ["11,028", "4,321", "98,765", "8.96", "22.86", "99.793%"]
+    assert table(card, "The logs behind it")[1] == logs
+    counts = {row[0]: row[1:] for row in table(card, "What became")}
+    assert counts["of the judged kept in `capo`"] == ["7,700", "70.0%"]
+    assert counts["of the judged left out of `capo`: the rejected items tied"] == ["3,300", "30.0%"]
+    assert counts["of the kept in conflict: a rejected item above the chosen one"] == ["1,540", "20.0%"]
+    assert table(card, "Coherence scores")[4] == ["4", "400 (14.3%)", "900 (90.0%)", "0 (0.0%)"]
     assert "Chosen items that score below 4: 600 (21.4%)." in card
+    assert 'xxh3_64("17:ID")' in card
 
 
-def test_the_front_matter_is_what_datasets_and_the_hub_read():
-    front = DatasetCard(render(facts())).data.to_dict()
-    assert front["capo_data"] == {
-        "format": 1,
-        "think_tag": "think",
-        "item_tag": "item",
-        "candidates": 30,
-        "rejected": 2,
-        "tie_policy": "drop",
-        "text": "included",
-    }
-    assert {c["config_name"]: tuple(f["split"] for f in c["data_files"]) for c in front["configs"]} == SPLITS
-    assert front["size_categories"] == ["10K<n<100K"]
-    assert "license" not in front
-    assert DatasetCard(render(facts(license="mit"))).data.to_dict()["license"] == "mit"
+@pytest.mark.parametrize(("policy", "tied", "redrawn"), [("drop", 1, 0), ("redraw", 1, 1), ("keep", 0, 0)])
+def test_ties_are_counted_as_the_policy_treats_them(policy, tied, redrawn):
+    form = {**release_rows.FACTS["format"], "tie_policy": policy}
+    card = render(facts(format=form))
+    labels = [row[0] for row in table(card, "What became")]
+    assert sum("tied" in label for label in labels) == tied
+    assert sum("redrawn" in label for label in labels) == redrawn
+    assert f"- Tie policy: `{policy}` ({card_words.TIES[policy]})." in card
+
+
+def test_the_method_is_called_by_its_name():
+    assert "Conflict-Aware Direct Preference Optimization (C-APO)" in words(render(facts()))
 
 
 def test_a_lexical_judge_is_named_for_what_it_is_before_anything_else():
     body = render(facts()).split("---\n", 2)[2]
     assert body.index("No language model judged `capo` and `sft`") < body.index("Each training row")
-    judges = {
-        "capo": {
-            "name": "openai:gemma-3-27b-it",
-            "identity": {"provider": "openai", "model": "gemma-3-27b-it"},
-        },
-        "sft": {
-            "name": "openai:gpt-4o",
-            "identity": {"provider": "openai", "model": "gpt-4o", "revision": None},
-        },
-    }
-    card = render(facts(judges=judges))
+    assert "The lexical judge reads words, not meaning" in body
+    assert "The judge was told" not in body  # it reads no prose
+    found = facts(judges=LLM)
+    found["recipe"]["judges"].update(capo=LLM["capo"]["name"], sft=LLM["sft"]["name"])
+    card = render(found)
     assert "No language model" not in card
     assert "lexical" not in card
+
+
+def test_a_simulated_shop_is_named_for_what_it_is_before_anything_else():
+    card = render(of_source("demo"))
+    assert card.index("The shop is simulated.") < card.index("Each training row")
+    assert "no person stands behind it" in card
+    assert "licence" not in card
+    assert "simulated" not in render(of_source("amazon"))
+
+
+@pytest.mark.parametrize("kind", ["amazon", "movielens", "table"])
+def test_people_are_pseudonymous_not_anonymous(kind):
+    card = words(render(of_source(kind)))
+    assert "Rows are pseudonymous, not anonymous" in card
+    assert "no licence is granted for them here" in card
+    assert "no licence is granted" not in render(of_source(kind, license="mit"))
+
+
+def test_one_judge_or_two_is_said():
+    assert "One judge for both: `sft` and `capo` carry the same rationales." in render(facts())
+    card = words(render(facts(judges=LLM)))
     assert "One judge for both" not in card
     assert "- Judge of `sft`: openai:gpt-4o (provider openai, model gpt-4o)" in card
+    assert "Two judges: the chosen item's rationale and score in `sft` are not those in `capo`" in card
 
 
-def test_one_judge_for_both_configs_is_said():
-    assert "One judge for both: `sft` and `capo` carry the same rationales." in render(facts())
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("paper", "told of each item, the rejected ones too, that the user goes on to buy it"),
+        ("neutral", "told of no item that the user took it"),
+        ("mine", "stands in its prompt above"),
+    ],
+)
+def test_what_the_judge_was_told_is_said(template, says):
+    found = facts(judges=LLM)
+    found["prompts"]["judge"]["name"] = template
+    assert says in words(render(found))
+
+
+def test_what_the_recipe_took_of_the_logs_is_said():
+    found = of_source("amazon")
+    found["recipe"]["source"]["category"] = "All_Beauty"
+    found["recipe"].update(users=500)
+    found["recipe"]["histories"].update(k_core=7, min_interactions=6, instances_per_user=3)
+    found["recipe"]["candidates"].update(negatives="popularity", pool="catalogue")
+    card = words(render(found))
+    assert "category `All_Beauty`" in card
+    assert "fewer than 6 distinct items" in card
+    assert "iterative 7-core" in card
+    assert "At most 500 users were taken" in card
+    assert "each of the last 3 items before these is a train target" in card
+    assert "drawn in proportion to their interactions from all titled items of the input" in card
+
+
+def test_every_kind_of_dirt_is_explained():
+    from capo_data.sources import staging
+
+    kinds = re.findall(r"^    ([a-z_]+) {2,}\S", staging.__doc__, re.MULTILINE)
+    assert set(kinds) - {"kind"} == set(card_words.DIRT)
+    card = render(facts(dirt=dict.fromkeys(card_words.DIRT, 3)))
+    for kind, meaning in card_words.DIRT.items():
+        assert f"| {plain(kind)} | {meaning} | 3 |" in card
+
+
+def test_every_column_of_the_contract_is_explained():
+    card = render(facts())
+    columns = card[card.index("## Columns") : card.index("## Limits")]
+    for config in SPLITS:
+        for field in schema(config):
+            assert f"`{field.name}`" in columns
+            inner = field.type.value_type if hasattr(field.type, "value_type") else field.type
+            for number in range(inner.num_fields):
+                assert f"`{inner.field(number).name}`" in columns
 
 
 def test_the_recipe_and_the_prompts_stand_there_whole():
@@ -140,13 +207,15 @@ def test_nothing_counted_means_no_shares_and_no_division():
     empty = facts(scores={role: {} for role in ("chosen", "hard_rejected", "easy_rejected")}, dirt={})
     empty["counts"].update(judged=0, kept=0, tied=0, conflicts=0, dropped={})
     card = render(empty)
-    assert "Dropped, by reason: none." in card
+    assert "No instance was left out." in card
+    assert "No blemish was found in the input." in card
     assert "score below 4" not in card
 
 
 @given(NASTY, NASTY, NASTY)
 def test_strangers_text_cannot_break_the_card(name, reason, template):
-    found = facts(domain=name, dirt={reason: 3}, recipe={"columns": {"user_id": name}})
+    found = facts(domain=name, dirt={reason: 3})
+    found["recipe"]["source"].update(columns={"user_id": name}, category=template)
     found["counts"]["dropped"] = {reason: 5}
     found["prompts"]["judge"]["text"] = template
     found["judges"]["capo"] = {"name": name, "identity": {"model": reason}}
@@ -172,7 +241,7 @@ def test_strangers_text_cannot_break_the_card(name, reason, template):
     ]
     rows = [line for line in outside.splitlines() if line.endswith("| 3 |")]
     assert len(rows) == 1
-    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 3
+    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 4
 
 
 @given(NASTY)
@@ -180,30 +249,3 @@ def test_plain_text_is_one_line_without_markup(text):
     line = plain(text)
     assert len(line.splitlines()) <= 1
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*_\[\]<>|#]", line)
-
-
-@given(NASTY)
-def test_any_readme_is_read_without_an_exception(text):
-    found, _ = read_format(text)
-    assert found == Format()
-    read_format(f"---\n{text}\n---\n")
-
-
-@pytest.mark.parametrize(
-    ("readme", "says"),
-    [
-        ("# no front matter", "no YAML front matter"),
-        ("---\na: [\n---\n", "is no YAML"),
-        ("---\na: 1\n---\n", "no `capo_data` mapping"),
-        (
-            render(facts()).replace("candidates: 30", "candidates: many"),
-            "capo_data.candidates cannot be 'many'",
-        ),
-        (render(facts()).replace("format: 1", "format: 99"), "capo_data.format is 99"),
-        (render(facts()).replace("think_tag: think", "think_tag: .*"), "capo_data.think_tag cannot be '.*'"),
-        (render(facts()).replace("- config_name: dpo", "- config_name: dpx"), "does not list dpo/train"),
-    ],
-)
-def test_what_is_wrong_with_a_card_is_said(readme, says):
-    _, problems = read_format(readme)
-    assert any(says in problem for problem in problems), problems

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import pyarrow.parquet as pq
 import pytest
 import release_rows
@@ -191,43 +186,3 @@ def test_a_run_folder_stands_for_its_dataset(tmp_path):
     with pytest.raises(ContractError, match="no dataset here") as error:
         dataset.locate(tmp_path / "nowhere")
     assert error.value.why == "there is no such folder"
-
-
-LOADS = """
-import json, sys
-from datasets import get_dataset_config_names, load_dataset
-
-folder, found = sys.argv[1], {}
-for config in get_dataset_config_names(folder):
-    for split, rows in load_dataset(folder, config).items():
-        found[f"{config}/{split}"] = rows.to_list()
-    for split, rows in load_dataset(folder, config, streaming=True).items():
-        assert list(rows) == found[f"{config}/{split}"], (config, split)
-assert load_dataset(folder).keys() == {"train"}  # `capo` is the default
-json.dump(found, sys.stdout)
-"""
-
-
-def test_load_dataset_opens_every_config_with_no_code_of_ours(tmp_path):
-    given_rows = release_rows.rows(users=9)
-    folder = release_rows.build(tmp_path, given_rows)
-    # A process of its own: `datasets` fixes its cache folders at import and leaves threads behind.
-    environment = {
-        **os.environ,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_DATASETS_CACHE": str(tmp_path / "hf" / "datasets"),
-        "HF_HUB_OFFLINE": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", LOADS, str(folder)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found.pop("dpo/train") == [
-        row for batch in dataset.open_config(folder, "dpo", "train") for row in batch.to_pylist()
-    ]
-    assert found == {f"{config}/{split}": rows for (config, split), rows in given_rows.items()}

@@ -7,7 +7,7 @@ import pytest
 import release_rows
 
 from capo_data.errors import ContractError
-from capo_data.release.schema import SPLITS, differences, null_at, response_text, schema, table
+from capo_data.release.schema import SPLITS, differences, null_at, response_text, schema, table, tags
 
 NULLABLE = {
     "history.description",
@@ -117,3 +117,16 @@ def test_a_response_is_the_rationale_then_the_title():
     assert (
         response_text("r", "t", think_tag="why", item_tag="item_nm") == "<why>r</why>\n<item_nm>t</item_nm>"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("<think>a</think>", [("", "think"), ("/", "think")]),
+        ("a < ITEM x=1 > b </ item>", [("", "item"), ("/", "item")]),
+        ("<items> <item_nm> 3 < 4 item >", []),
+        ("", []),
+    ],
+)
+def test_tags_are_found_however_they_are_written(text, found):
+    assert tags(text, "think", "item") == found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 import release_rows
@@ -14,8 +15,8 @@ from capo_data.errors import ContractError
 from capo_data.release.show import render_row, show, visible
 
 
-def printed(row) -> str:
-    console = Console(file=io.StringIO(), width=200, force_terminal=False)
+def printed(row, width=200, **options) -> str:
+    console = Console(file=io.StringIO(), width=width, **{"force_terminal": False, **options})
     console.print(render_row(row))
     return console.file.getvalue()
 
@@ -23,11 +24,11 @@ def printed(row) -> str:
 def test_a_triplet_shows_history_candidates_roles_and_answers():
     row = release_rows.capo_row(4)
     text = printed(row)
-    assert text.splitlines()[0] == "demo-train-4-3   domain demo   user u4"
+    assert text.splitlines()[:2] == ["demo-train-4-3", "domain demo   user u4"]
     assert "Blue lamp 0 of 4  [Excellent]" in text
     assert "“Number 0: warm light”" in text
     chosen = next(line for line in text.splitlines() if "<- chosen" in line)
-    assert chosen.rstrip() == f"*{row['target_index']:3d}  Blue lamp 3 of 4   <- chosen"
+    assert chosen.rstrip() == f"*{row['target_index'] + 1:3d}  Blue lamp 3 of 4   <- chosen"
     assert text.count("<- hard rejected") == text.count("<- easy rejected") == 1
     assert (
         text.index("Chosen: score 6")
@@ -71,6 +72,65 @@ def test_markup_and_control_characters_are_shown_not_obeyed():
     assert "“a⟨U+001B⟩[2Jb⟨U+202E⟩c⟨U+0007⟩”" in text
     assert "[link=http://x]Lamp" in text
     assert "second ⟨U+2066⟩hidden" in text
+
+
+def every_config():
+    return {
+        "capo": release_rows.capo_row(1, (3, 5, 2)),
+        "sft": release_rows.sft_row(2),
+        "test": release_rows.held_out_row(3, "test"),
+        "dpo": {
+            "id": "demo-train-1-3",
+            "prompt": release_rows.instance(1, 3)["prompt"],
+            "chosen": [{"role": "assistant", "content": "<think>a</think>\n<item>b</item>"}],
+            "rejected": [{"role": "assistant", "content": "<think>c</think>\n\n<item>d</item>"}],
+        },
+    }
+
+
+def texts(value):
+    """Every text within a value of a row, but what `show` leaves to --json."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name in {"title", "review", "rationale", "content"}:
+                yield from texts(inner)
+
+
+@pytest.mark.parametrize("config", ["capo", "sft", "test", "dpo"])
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_nothing_is_cut_off_and_nothing_padded(config, width):
+    row = every_config()[config]
+    text = printed(row, width)
+    assert "…" not in text
+    assert all(line == line.rstrip() for line in text.splitlines())
+    assert max(map(len, text.splitlines())) <= max(width, 45)
+    whole = "".join(text.split())
+    shown = ("history", "candidates", "chosen", "hard_rejected", "prompt" if config == "dpo" else "")
+    for column in shown:
+        for piece in texts(row.get(column, [])):
+            assert "".join(piece.split()) in whole
+
+
+@pytest.mark.parametrize("config", ["capo", "sft", "test", "dpo"])
+def test_colour_adds_nothing_but_colour(config):
+    row = every_config()[config]
+    coloured = printed(row, 80, force_terminal=True, color_system="truecolor")
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == printed(row, 80)
+
+
+def test_a_review_of_100_kb_without_a_space_is_shown_whole():
+    row = release_rows.capo_row(4)
+    row["history"][0]["review"] = "=cmd|'/c'!A1" + "x" * 100_000 + "\u202e[/italic]"
+    lines = printed(row, 80).splitlines()
+    assert max(map(len, lines)) == 80
+    whole = "".join("".join(lines).split())
+    assert "“=cmd|'/c'!A1" + "x" * 100_000 + "⟨U+202E⟩[/italic]”" in whole
 
 
 @given(st.text())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -76,28 +74,8 @@ def test_a_sound_dataset_breaks_nothing(tmp_path):
 
 
 CASES = {
-    # rule, where, how the row is changed
-    "one candidate less": ("candidates", VALIDATION, lambda r: r["candidates"].pop(29)),
-    "the same item twice": (
-        "candidates",
-        VALIDATION,
-        lambda r: r["candidates"][28].update(item_id=r["candidates"][27]["item_id"]),
-    ),
-    "the same title but for case and form": (
-        "candidates",
-        TEST,
-        lambda r: r["candidates"][28].update(
-            title=r["candidates"][27]["title"].upper().replace(" ", "\u00a0 ")
-        ),
-    ),
-    "target_index past the end": ("target", VALIDATION, lambda r: r.update(target_index=30)),
-    "target_index below zero": ("target", VALIDATION, lambda r: r.update(target_index=-1)),
-    "another target": ("target", TEST, lambda r: r.update(target="N0-0")),
-    "chosen is not the target": (
-        "target",
-        SFT,
-        lambda r: r.update(target_index=(r["target_index"] + 1) % 30),
-    ),
+    # rule, where, how the row is changed; what breaks a row by itself is in test_rules
+    "a rule of the row itself": ("order_by", CAPO, lambda r: r["hard_rejected"].update(score=1)),
     "a negative of the own history": ("known_item", SFT, lambda r: swap(r, 3, "I0-1", "x")),
     "a negative that is the test target": ("known_item", SFT, lambda r: swap(r, 3, "I0-5", "x")),
     "a negative titled as a known item": (
@@ -105,72 +83,16 @@ CASES = {
         SFT,
         lambda r: swap(r, 3, "new", "BLUE  LAMP 1 of 0"),
     ),
-    "history out of order": ("history", SFT, lambda r: r["history"][0].update(timestamp=10**9)),
-    "an item twice in the history": ("history", SFT, lambda r: r["history"][1].update(item_id="I0-0")),
-    "a negative count": ("history", SFT, lambda r: r.update(history_untitled=-1)),
-    "a span too few": ("spans", SFT, lambda r: r["history_spans"].pop()),
-    "spans in another order": ("spans", SFT, lambda r: r["history_spans"].reverse()),
-    "a span past the end": ("spans", SFT, lambda r: r["history_spans"][-1].update(end=10**6)),
-    "a span of something else": (
-        "spans",
-        SFT,
-        lambda r: r["history_spans"][0].update(start=0, end=r["history_spans"][0]["start"]),
-    ),
-    "a candidate that is not shown": (
-        "prompt",
-        SFT,
-        lambda r: in_prompt(r, "Unseen thing 7 ", "Hidden thing 7 "),
-    ),
-    "an answer in the prompt": (
-        "prompt",
-        SFT,
-        lambda r: r["prompt"].append({"role": "assistant", "content": "x"}),
-    ),
-    "no prompt": ("prompt", TEST, lambda r: r["prompt"].clear()),
-    "a title that is not the candidate's": (
-        "answer",
-        CAPO,
-        lambda r: rename(r["easy_rejected"], title="Lamp"),
-    ),
-    "no rationale": ("answer", CAPO, lambda r: rename(r["easy_rejected"], rationale=" ")),
-    "no judge": ("answer", SFT, lambda r: r["chosen"].update(judge="")),
-    "score 0": ("scores", CAPO, lambda r: r["easy_rejected"].update(score=0)),
-    "score 8": ("scores", SFT, lambda r: r["chosen"].update(score=8)),
-    "expected score 7.5": ("scores", SFT, lambda r: r["chosen"].update(expected_score=7.5)),
-    "a tag in the rationale": (
-        "response",
-        CAPO,
-        lambda r: rename(r["easy_rejected"], rationale="a </think> b"),
-    ),
-    "a second item tag": ("response", CAPO, lambda r: rename(r["easy_rejected"], rationale="a < ITEM > b")),
-    "another response": ("response", CAPO, lambda r: r["hard_rejected"].update(rationale="Warm light.")),
-    "another completion": ("response", SFT, lambda r: r["completion"][0].update(content="x")),
-    "a protocol given away": (
-        "giveaway",
-        CAPO,
-        lambda r: rename(r["easy_rejected"], rationale="The next item is a lamp, so a score of 6 is fair."),
-    ),
-    "an item with two roles": (
-        "roles",
-        CAPO,
-        lambda r: rename(r["easy_rejected"], **{k: r["hard_rejected"][k] for k in ("item_id", "title")}),
-    ),
-    "more rejected than the card says": (
-        "roles",
-        CAPO,
-        lambda r: r["more_rejected"].append(release_rows.answer(r["candidates"][29], 3)),
-    ),
-    "hard below easy": ("order_by", CAPO, lambda r: r["hard_rejected"].update(score=1)),
-    "hard equal to easy": ("order_by", CAPO, lambda r: r["hard_rejected"].update(score=2)),
-    "an order that the policy does not allow": ("order_by", CAPO, lambda r: r.update(order_by="tied")),
-    "a conflict that is none": ("conflict", CAPO, lambda r: r.update(conflict=not r["conflict"])),
     "no such sft row": ("subset", CAPO, lambda r: r.update(id="demo-new")),
     "another prompt than in sft": ("subset", CAPO, lambda r: r["prompt"][0].update(content="Choose.")),
+    "another domain than in sft": ("subset", CAPO, lambda r: r.update(domain="shop")),
+    "another score than in sft": ("answer", CAPO, lambda r: r["chosen"].update(score=7)),
     "another prompt in dpo": ("dpo", DPO, lambda r: r["prompt"][0].update(content="Choose.")),
     "another chosen in dpo": ("dpo", DPO, lambda r: r["chosen"][0].update(content="x")),
     "chosen as rejected in dpo": ("dpo", DPO, lambda r: r.update(rejected=r["chosen"])),
     "no such capo row": ("dpo", DPO, lambda r: r.update(id="demo-new")),
-    "an id twice": ("id", SFT, lambda r: r.update(id="demo-train-1-3")),
+    "an id twice in sft": ("id", SFT, lambda r: r.update(id="demo-train-1-3")),
+    "an id twice in dpo": ("id", DPO, lambda r: r.update(id="demo-train-2-3")),
     "a train history that ends after the test history": (
         "time",
         TEST,
@@ -200,9 +122,29 @@ def test_each_breach_is_found_with_its_row(tmp_path, case):
     assert all(breach.detail for breach in report.breaches)
 
 
-def test_every_rule_about_rows_has_a_case():
-    about_files = {"card", "files", "rows", "schema", "null", "splits"}
-    assert {rule for rule, *_ in CASES.values()} == set(RULES) - about_files
+def test_what_differs_between_capo_and_sft_is_named(tmp_path):
+    def change(row):
+        row["history"][0]["timestamp"] = -1
+        row["history_cut"] = 2
+
+    folder, _ = broken(tmp_path, CAPO, change)
+    [breach] = [b for b in validate(folder).breaches if b.rule == "subset"]
+    assert breach.detail == "the sft row of this id has another history, history_cut"
+
+
+def test_two_judges_may_have_two_answers_for_the_chosen_item(tmp_path):
+    given = release_rows.rows()
+    for row in given["sft", "train"]:
+        row["chosen"].update(judge="openai:gpt-4o", request_key=f"{row['id']} of sft", score=7)
+    assert validate(release_rows.build(tmp_path, given)).ok
+
+
+def test_every_rule_has_a_case():
+    from test_rules import CASES as OF_ROWS
+
+    of_files = {"card", "files", "rows", "schema", "null", "splits"}  # below
+    cases = {rule for rule, *_ in (*CASES.values(), *OF_ROWS.values())}
+    assert cases | of_files == set(RULES)
 
 
 def test_a_target_in_two_splits_is_found(tmp_path):
@@ -238,47 +180,6 @@ def test_a_history_that_was_cut_need_not_hold_the_earlier_target(tmp_path):
     assert validate(folder).ok
 
 
-def order_row(policy_scores, expected, order, more=()):
-    row = release_rows.capo_row(1, (7, *policy_scores))
-    row["order_by"] = order
-    row["hard_rejected"]["expected_score"], row["easy_rejected"]["expected_score"] = expected
-    spare = [
-        c
-        for c in row["candidates"]
-        if c["item_id"] not in {row[r]["item_id"] for r in ("chosen", "hard_rejected", "easy_rejected")}
-    ]
-    row["more_rejected"] = [release_rows.answer(c, score) for c, score in zip(spare, more, strict=False)]
-    return row
-
-
-@pytest.mark.parametrize(
-    ("policy", "row", "sound"),
-    [
-        ("drop", order_row((5, 2), (None, None), "score", more=(4, 3)), True),
-        ("drop", order_row((5, 2), (None, None), "score", more=(3, 4)), False),
-        ("drop", order_row((5, 2), (None, None), "score", more=(5, 3)), False),
-        ("redraw", order_row((5, 2), (None, None), "score"), True),
-        ("redraw", order_row((5, 5), (None, None), "tied"), False),
-        ("keep", order_row((5, 5), (None, None), "tied"), True),
-        ("keep", order_row((5, 4), (None, None), "tied"), False),
-        ("keep", order_row((5, 4), (None, None), "score"), True),
-        ("expected", order_row((5, 5), (5.2, 4.9), "expected"), True),
-        ("expected", order_row((5, 5), (4.9, 5.2), "expected"), False),
-        ("expected", order_row((5, 5), (5.0, 5.0), "expected"), False),
-        ("expected", order_row((5, 5), (5.2, None), "expected"), False),
-        ("expected", order_row((5, 4), (5.2, 4.1), "expected"), False),
-        ("expected", order_row((5, 4), (5.2, 4.1), "score"), True),
-    ],
-)
-def test_order_by_is_checked_by_the_rule_that_applies(tmp_path, policy, row, sound):
-    given = release_rows.rows()
-    given["capo", "train"][0] = row
-    form = {**release_rows.FACTS["format"], "tie_policy": policy, "rejected": 4}
-    report = validate(release_rows.build(tmp_path, given, format=form))
-    assert report.ok is sound, report
-    assert set(report.counts) <= {"order_by"}
-
-
 def test_tags_and_sizes_are_those_of_the_card(tmp_path):
     form = {**release_rows.FACTS["format"], "think_tag": "why", "candidates": 20}
     report = validate(release_rows.build(tmp_path, format=form))
@@ -303,13 +204,24 @@ def test_missing_and_damaged_files_are_breaches(tmp_path):
     file_of(folder, SFT).write_bytes(b"PAR1 no parquet PAR1")
     file_of(folder, TEST).rename(folder / "test" / "test-00001-of-00002.parquet")
     report = validate(folder)
-    assert {(b.rule, b.config) for b in report.breaches} == {
-        ("card", ""),
-        ("files", "capo"),
-        ("files", "sft"),
-        ("files", "test"),
-    }
+    # What is missing is told once; nothing else is said to be wrong because of it.
+    assert [(b.rule, b.config, b.split) for b in report.breaches] == [
+        ("card", "", ""),
+        ("files", "sft", "train"),
+        ("files", "capo", "train"),
+        ("files", "test", "test"),
+    ]
     assert report.rows == {"test/validation": 6, "test/test": 6, "dpo/train": 4}
+
+
+@pytest.mark.parametrize("kept", [0, 3, 11, 1_000, -9, -1])
+def test_a_file_that_was_cut_off_is_a_breach(tmp_path, kept):
+    folder = release_rows.build(tmp_path)
+    path = file_of(folder, CAPO)
+    path.write_bytes(path.read_bytes()[:kept])
+    [breach] = validate(folder).breaches
+    assert (breach.rule, breach.config, breach.row) == ("files", "capo", "")
+    assert breach.detail.startswith("train-00000-of-00001.parquet cannot be read: ")
 
 
 def test_a_file_that_is_damaged_inside_is_a_breach(tmp_path):
@@ -318,16 +230,54 @@ def test_a_file_that_is_damaged_inside_is_a_breach(tmp_path):
     data = bytearray(path.read_bytes())
     data[200:3000] = bytes(2800)
     path.write_bytes(bytes(data))
-    report = validate(folder)
-    assert report.counts["files"] == 1
-    assert report.breaches[0].detail.startswith("train-00000-of-00001.parquet cannot be read")
+    [breach] = validate(folder).breaches
+    assert breach.detail.startswith("train-00000-of-00001.parquet cannot be read")
 
 
-def test_a_split_without_rows_is_a_breach(tmp_path):
+def test_a_file_that_belongs_to_no_split_is_a_breach(tmp_path):
+    folder = release_rows.build(tmp_path)
+    (folder / "capo" / "validation-00000-of-00001.parquet").write_bytes(file_of(folder, CAPO).read_bytes())
+    [breach] = validate(folder).breaches
+    assert (breach.rule, breach.config) == ("files", "capo")
+    assert "capo/validation-00000-of-00001.parquet belongs to no split" in breach.detail
+
+
+def test_a_folder_in_a_files_place_is_a_breach(tmp_path):
+    folder = release_rows.build(tmp_path)
+    file_of(folder, DPO).unlink()
+    file_of(folder, DPO).mkdir()
+    assert {(b.rule, b.config) for b in validate(folder).breaches} == {("files", "dpo")}
+
+
+def test_a_card_that_is_no_text_is_a_breach(tmp_path):
+    folder = release_rows.build(tmp_path)
+    (folder / "README.md").write_bytes(b"\xff\xfe\x00")
+    [breach] = validate(folder).breaches
+    assert (breach.rule, breach.config) == ("card", "")
+    assert "README.md cannot be read" in breach.detail
+
+
+@pytest.mark.parametrize("empty", [CAPO, VALIDATION])
+def test_a_split_without_rows_says_what_that_means(tmp_path, empty):
     given = release_rows.rows()
-    given["capo", "train"] = []
+    given[empty] = []
     report = validate(release_rows.build(tmp_path, given))
-    assert [(b.rule, b.config) for b in report.breaches] == [("rows", "capo"), ("rows", "dpo")]
+    places = [empty, DPO] if empty == CAPO else [empty]
+    assert [(b.rule, b.config, b.split) for b in report.breaches] == [("rows", *place) for place in places]
+    with pytest.raises(ContractError) as error:
+        report.require()
+    assert f"{empty[0]}/{empty[1]}" in error.value.where
+    assert "`datasets` cannot open" in error.value.why
+    assert "every instance of the split was dropped" in error.value.why
+
+
+def test_an_additional_column_is_a_breach_and_its_rows_are_checked(tmp_path):
+    folder, row_id = broken(tmp_path, CAPO, lambda r: r.update(conflict=not r["conflict"]))
+    path = file_of(folder, CAPO)
+    found = pq.read_table(path)
+    pq.write_table(found.append_column("price", pa.array([1.0] * len(found))), path)
+    assert {(b.rule, b.row) for b in validate(folder).breaches} == {("schema", ""), ("conflict", row_id)}
+    assert "column price is not in the contract" in validate(folder).breaches[0].detail
 
 
 def test_another_schema_is_a_breach_and_its_rows_are_left_alone(tmp_path):
@@ -403,85 +353,3 @@ def test_progress_counts_each_row_in_both_passes(tmp_path):
     assert steps.said[0] == ("validating rows", 52)
     assert steps.said[-1] == "finish"
     assert sum(steps.said[1:-1]) == 52
-
-
-class Hub(BaseHTTPRequestHandler):
-    """As much of the Hub as fetching a dataset takes."""
-
-    folder: Path
-    sha = "0123456789abcdef0123456789abcdef01234567"
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.answer()
-
-    def answer(self):
-        path = self.path.split("?")[0]
-        files = {str(p.relative_to(self.folder)): p for p in self.folder.rglob("*") if p.is_file()}
-        if path.startswith("/api/datasets/demo-org/lamps/tree/"):
-            listing = [
-                {"type": "file", "path": n, "size": p.stat().st_size, "oid": n} for n, p in files.items()
-            ]
-            return self.send(json.dumps(listing).encode())
-        if path.startswith("/api/datasets/demo-org/lamps"):
-            siblings = [{"rfilename": name} for name in files]
-            info = {"id": "demo-org/lamps", "sha": self.sha, "siblings": siblings, "private": False}
-            return self.send(json.dumps({**info, "tags": [], "downloads": 0}).encode())
-        name = path.removeprefix(f"/datasets/demo-org/lamps/resolve/{self.sha}/")
-        if name in files:
-            return self.send(files[name].read_bytes(), etag=name)
-        return self.send(b"{}", status=404)
-
-    def send(self, body, *, status=200, etag="x"):
-        self.send_response(status)
-        for name, value in (
-            ("Content-Length", str(len(body))),
-            ("ETag", f'"{etag.replace("/", "-")}"'),
-            ("X-Repo-Commit", self.sha),
-            ("Content-Type", "application/json"),
-        ):
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    Hub.folder = release_rows.build(tmp_path / "served")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_a_dataset_of_the_hub_is_fetched_and_checked(hub):
-    report = validate("demo-org/lamps")
-    assert report.ok, report
-    assert report.rows["sft/train"] == 6
-
-
-def test_a_name_that_is_neither_folder_nor_dataset_is_a_clear_error(hub):
-    with pytest.raises(ContractError, match="neither a folder nor a dataset of the Hub") as error:
-        validate("demo-org/lumps")
-    assert "127.0.0.1" in error.value.where
-    assert error.value.why
-
-
-def test_offline_is_a_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(ContractError, match="neither a folder nor a dataset of the Hub") as error:
-        validate("demo-org/lamps", revision="main")
-    assert "network" in error.value.next_command
