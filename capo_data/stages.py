@@ -257,9 +257,8 @@ class Build:
         """Asks for what the journal lacks, then writes the dataset from the journal alone."""
         judges = asking.judges_of(self.prompts, self.where, self._lexical(data))
         with Journal(run.journal) as journal:
-            self.report.start(
-                "judging", data.histories.table1.users * self.recipe.histories.instances_per_user
-            )
+            users, each = data.histories.table1.users, self.recipe.histories.instances_per_user
+            self.report.start("judging", users * each)
             asked = asyncio.run(
                 asking.ask_all(
                     self._judged(data),
@@ -281,6 +280,7 @@ class Build:
                 self._facts(run, judges),
                 data.staged.dropped,
                 self.report,
+                users * (each + 2),
             )
         status = "incomplete" if tally.failed else "complete"
         manifest = run.update({"status": status, "rows": rows, **tally.facts()})

@@ -75,6 +75,7 @@ def write(
     facts: Mapping[str, Any],
     source_dropped: Iterable[Path],
     report: Reporter,
+    decisions: int | None = None,
 ) -> tuple[Tally, dict[str, int]]:
     """Writes, validates and publishes the dataset of a run, and the rows that were dropped on the way.
 
@@ -86,6 +87,7 @@ def write(
         facts: For the card, without what is counted here.
         source_dropped: Files of rows that the source could not use.
         report: Told what happens.
+        decisions: How many instances are expected, dropped ones included.
 
     Returns:
         What became of the instances, and the number of rows by `config/split`.
@@ -98,14 +100,13 @@ def write(
     remove(parts)
     parts.mkdir(parents=True)
     with _Writers(parts) as writers:
-        report.start("writing rows")
-        for row in _rows(found, bench, prompts, tally):
+        report.start("writing rows", decisions)
+        for row in _rows(_counted(found, report), bench, prompts, tally):
             if isinstance(row, Dropped):
                 writers.add("dropped", row.stage, {"row": row.row, "stage": row.stage, "reason": row.reason})
                 tally.drop(row)
             else:
                 writers.add(*row)
-                report.advance()
         report.finish()
     if not tally.counts["kept"]:
         raise _nothing_left(run, tally)
@@ -118,6 +119,12 @@ def write(
     publish(partial, run.dataset)
     remove(parts)
     return tally, rows
+
+
+def _counted(found: Iterable[Instance | Dropped], report: Reporter) -> Iterator[Instance | Dropped]:
+    for one in found:
+        report.advance()
+        yield one
 
 
 def _nothing_left(run: Run, tally: Tally) -> CapoError:
