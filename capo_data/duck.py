@@ -23,6 +23,13 @@ def quoted(paths: Iterable[Path]) -> str:
     return f"[{', '.join(map(literal, paths))}]"
 
 
+def parquet(paths: Iterable[Path]) -> str:
+    """SQL that reads Parquet files of ours: listed one by one, since a folder's name may hold what a glob
+    takes for a pattern, and without columns made of `key=value` in their path.
+    """
+    return f"read_parquet({quoted(paths)}, hive_partitioning = false)"
+
+
 @contextmanager
 def connect(spill: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory database that spills into `spill` and keeps no insertion order.

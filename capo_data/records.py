@@ -85,6 +85,8 @@ class StagedSource:
         dirt: Count by kind of dirt, used rows with a blemish included.
         scale: The scale that ratings are declared in.
         fingerprint: Hash of the content of the input files and of how they were read.
+        touched: Parquet files of user_id, item_id (string): rows that cannot be an interaction for want of
+            a time, but tell that the user touched the item, which so is no negative.
     """
 
     interactions: tuple[Path, ...]
@@ -93,6 +95,7 @@ class StagedSource:
     dirt: Mapping[str, int]
     scale: RatingScale
     fingerprint: str
+    touched: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
