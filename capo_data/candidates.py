@@ -8,7 +8,7 @@ decision alone, so neither the order of users nor the size of a block can change
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -115,45 +115,71 @@ class Pool:
         ids, keys, counts = (table.column(n).combine_chunks() for n in ("item_id", "title_key", "count"))
         return cls(ids, keys, counts.to_numpy(zero_copy_only=False))
 
-    def rows_of(self, item_ids: pa.Array) -> NDArray[np.int64]:
-        """The row of each item id; every id must be in the pool."""
+    def known_rows_of(self, item_ids: pa.Array) -> NDArray[np.int64]:
+        """The row of each item id, -1 where the pool has no such item."""
         import numpy as np
         import pyarrow.compute as pc
 
-        rows = pc.index_in(item_ids, value_set=self.item_ids)
-        if rows.null_count:
+        rows = pc.fill_null(pc.index_in(item_ids, value_set=self.item_ids), -1)
+        found: NDArray[np.int64] = rows.to_numpy(zero_copy_only=False).astype(np.int64)
+        return found
+
+    def rows_of(self, item_ids: pa.Array) -> NDArray[np.int64]:
+        """The row of each item id.
+
+        Raises:
+            SourceError: An item is not in the pool.
+        """
+        rows = self.known_rows_of(item_ids)
+        if (unknown := (rows < 0).nonzero()[0]).size:
             raise SourceError(
-                f"item {item_ids.filter(rows.is_null())[0].as_py()!r} is in a history but not in the items",
+                f"item {item_ids[int(unknown[0])].as_py()!r} is in a history but not in the items",
                 why="the histories and the items were written by different builds",
                 next_command="run the build again with --resume never",
             )
-        found: NDArray[np.int64] = rows.to_numpy(zero_copy_only=False).astype(np.int64)
-        return found
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Everything a user touched, oldest first: item ids and their rows in the pool."""
+    """A user's history and whatever else is known to have been touched.
+
+    Attributes:
+        items: Item ids, oldest first.
+        rows: Their rows in the pool.
+        also: Pool rows of items that the user touched and that do not stand in the history.
+    """
 
     user_id: str
     user: str
     items: tuple[str, ...]
     rows: tuple[int, ...]
+    also: tuple[int, ...] = ()
 
 
 def read_logs(users: pa.Table, pool: Pool) -> list[Log]:
     """The logs of a table of histories (see `histories.Histories`), in its order."""
     ids, names = users.column("user_id").to_pylist(), users.column("user").to_pylist()
-    logs: list[Log] = []
-    for chunk in users.column("events").chunks:
-        items = chunk.flatten().field("item_id")
-        rows = pool.rows_of(items).tolist()
-        texts = items.to_pylist()
-        bounds = [bound - chunk.offsets[0].as_py() for bound in chunk.offsets.to_pylist()]
-        for low, high in pairwise(bounds):
-            at = len(logs)
-            logs.append(Log(ids[at], names[at], tuple(texts[low:high]), tuple(rows[low:high])))
-    return logs
+    histories = list(_lists(users.column("events"), lambda events: events.field("item_id"), pool.rows_of))
+    others = list(_lists(users.column("also"), lambda items: items, pool.known_rows_of))
+    return [
+        Log(user_id, user, tuple(items), tuple(rows), tuple(row for row in also if row >= 0))
+        for user_id, user, (items, rows), (_, also) in zip(ids, names, histories, others, strict=True)
+    ]
+
+
+def _lists(
+    column: pa.ChunkedArray,
+    items_of: Callable[[pa.Array], pa.Array],
+    rows_of: Callable[[pa.Array], NDArray[np.int64]],
+) -> Iterator[tuple[list[str], list[int]]]:
+    """Item ids and pool rows of each list of a column, looked up a chunk at a time."""
+    for chunk in column.chunks:
+        items = items_of(chunk.flatten())
+        texts, rows = items.to_pylist(), rows_of(items).tolist()
+        first = chunk.offsets[0].as_py()
+        for low, high in pairwise(chunk.offsets.to_pylist()):
+            yield texts[low - first : high - first], rows[low - first : high - first]
 
 
 def decisions(log: Log, instances_per_user: int) -> list[Decision]:
@@ -198,7 +224,8 @@ def draw(
     import numpy as np
 
     need = settings.size - 1
-    if not len(keys) or not len(pool.drawable):
+    weight = len(pool.drawable) if settings.negatives == "uniform" else pool.cumulative[-1:].sum()
+    if not len(keys) or not weight:
         return [None] * len(keys)
     key = np.array(keys, dtype=np.uint64)
     own = _own_titles(pool, seen)
@@ -320,7 +347,7 @@ def for_logs(
             pool,
             [decision.key(settings.seed) for decision, _ in part],
             [log.rows[decision.target] for decision, log in part],
-            [log.rows for _, log in part],
+            [log.rows + log.also for _, log in part],
             settings,
         )
         for (decision, log), drawn in zip(part, sets, strict=True):

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_data.duck import connect, literal, quoted
+from capo_data.duck import connect, literal, parquet
 from capo_data.errors import SourceError
 from capo_data.records import Reporter, StagedSource
 from capo_data.text import clean_text, clean_title, cut, normalise_title
@@ -34,7 +34,8 @@ class HistorySettings:
 
     Attributes:
         min_interactions: Users with fewer distinct items are left out; the paper states no number.
-        k_core: Iterative: users and items with fewer than k interactions go until none is left.
+        k_core: Iterative: items with fewer than k interactions and users with fewer than k (and than
+            `min_interactions`) go until none is left to go.
         users: Sample size, None for all. Keyed by md5 of seed and user id, so a larger sample
             contains the smaller one.
         seed: Keys the sample.
@@ -86,7 +87,8 @@ class Histories:
 
     Attributes:
         buckets: One Parquet file a bucket; a row is a user: user_id, user (pseudonym), events
-            list<item_id, rating, timestamp, review>, oldest first; sorted by pseudonym.
+            list<item_id, rating, timestamp, review>, oldest first, also list<item_id> (touched, but not
+            in the history); sorted by pseudonym.
         items: Arrow file, sorted by item_id: item_id, title, description, details (clean, cut),
             title_key uint64 (hash of the normalised title, null where there is none), count
             (interactions among all users kept before sampling).
@@ -135,7 +137,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     spill = folder / "spill"
     with connect(spill, memory_limit) as db:
-        db.execute(f"CREATE VIEW interactions AS SELECT * FROM read_parquet({quoted(staged.interactions)})")
+        db.execute(f"CREATE VIEW interactions AS SELECT * FROM {parquet(staged.interactions)}")
         report.start("counting interactions")
         _keep_users(db, settings)
         report.finish()
@@ -144,6 +146,7 @@ def build(
         report.start("writing items")
         items = _write_items(db, staged, folder / "items.arrow", settings)
         report.finish()
+        _find_also(db, staged.touched, core=settings.k_core is not None)
         report.start("writing histories", interactions)
         files = tuple(_write_buckets(db, folder, count, core=settings.k_core is not None, report=report))
         report.finish()
@@ -167,32 +170,38 @@ def _keep_users(db: duckdb.DuckDBPyConnection, settings: HistorySettings) -> Non
             " SEMI JOIN kept USING (user_id)"
         )
     else:
-        _k_core(db, settings.k_core)
-        db.execute(
-            "CREATE TEMP TABLE kept AS SELECT user_id, count(*) AS n FROM pairs"
-            " GROUP BY user_id HAVING n >= ?",
-            [settings.min_interactions],
-        )
+        _k_core(db, users=max(settings.k_core, settings.min_interactions), items=settings.k_core)
+        db.execute("CREATE TEMP TABLE kept AS SELECT user_id, count(*) AS n FROM pairs GROUP BY user_id")
     if _number(db, "SELECT count(*) FROM kept") == 0:
-        most = _number(db, "SELECT coalesce(max(n), 0) FROM (SELECT count(DISTINCT item_id) AS n"
-                           " FROM interactions GROUP BY user_id)")  # fmt: skip
-        raise SourceError(
-            f"no user has {settings.min_interactions} different items",
-            why=f"the longest history of the source holds {most}",
-            next_command="lower --min-interactions (at least 3), or give more data",
-        )
+        raise _nobody(db, settings)
 
 
-def _k_core(db: duckdb.DuckDBPyConnection, k: int) -> None:
+def _k_core(db: duckdb.DuckDBPyConnection, *, users: int, items: int) -> None:
+    """Takes away users and items with fewer interactions than this, until none is left to take."""
     db.execute("CREATE TEMP TABLE pairs AS SELECT DISTINCT user_id, item_id FROM interactions")
     before = -1
     while (left := _number(db, "SELECT count(*) FROM pairs")) != before:
         before = left
-        for side in ("user_id", "item_id"):
+        for side, least in (("user_id", users), ("item_id", items)):
             db.execute(
                 f"DELETE FROM pairs WHERE {side} IN"
-                f" (SELECT {side} FROM pairs GROUP BY {side} HAVING count(*) < {int(k)})"
+                f" (SELECT {side} FROM pairs GROUP BY {side} HAVING count(*) < {int(least)})"
             )
+
+
+def _nobody(db: duckdb.DuckDBPyConnection, settings: HistorySettings) -> SourceError:
+    if settings.k_core is not None:
+        return SourceError(
+            f"nothing is left of the {settings.k_core}-core",
+            why=f"with at least {settings.min_interactions} interactions a user",
+            next_command="lower --k-core or --min-interactions, or give more data",
+        )
+    longest = "SELECT max(n) FROM (SELECT count(DISTINCT item_id) AS n FROM interactions GROUP BY user_id)"
+    return SourceError(
+        f"no user has {settings.min_interactions} different items",
+        why=f"the longest history of the source holds {_number(db, longest)}",
+        next_command="lower --min-interactions (at least 4), or give more data",
+    )
 
 
 def _name_users(db: duckdb.DuckDBPyConnection, settings: HistorySettings, salt: bytes) -> int:
@@ -224,7 +233,7 @@ def _write_items(
         WITH described AS (
             SELECT item_id, min({{'none': title IS NULL OR trim(title) = '', 'title': title,
                                   'description': description, 'details': details}}) AS best
-            FROM read_parquet({quoted(staged.items)}) GROUP BY item_id)
+            FROM {parquet(staged.items)} GROUP BY item_id)
         SELECT coalesce(counts.item_id, described.item_id) AS item_id, best.title AS title,
                best.description AS description, best.details AS details, coalesce(n, 0) AS n
         FROM counts {join} described USING (item_id) ORDER BY 1
@@ -266,6 +275,18 @@ def _clean_items(batch: pa.RecordBatch, schema: pa.Schema, characters: int) -> p
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
+def _find_also(db: duckdb.DuckDBPyConnection, touched: tuple[Path, ...], *, core: bool) -> None:
+    """Table `also` (user_id, item_id): what users touched that may not stand in their histories, because
+    the core left it out or its time cannot be read; it is no negative all the same.
+    """
+    sources = ["SELECT user_id, item_id FROM interactions"] if core else []
+    sources += [f"SELECT user_id, item_id FROM {parquet(touched)}"] if touched else []
+    found = " UNION ALL ".join(sources) or "SELECT NULL::VARCHAR AS user_id, NULL::VARCHAR AS item_id LIMIT 0"
+    db.execute(
+        f"CREATE TEMP TABLE also AS SELECT DISTINCT user_id, item_id FROM ({found}) SEMI JOIN users USING (user_id)"
+    )
+
+
 def _write_buckets(
     db: duckdb.DuckDBPyConnection, folder: Path, count: int, *, core: bool, report: Reporter
 ) -> Iterator[Path]:
@@ -279,16 +300,16 @@ def _write_buckets(
         TO {literal(split)} (FORMAT parquet, PARTITION_BY (bucket), COMPRESSION lz4, ROW_GROUP_SIZE 20000)
         """
     )
+    anything = sorted(split.rglob("*.parquet"))
     for bucket in range(count):
-        part = split / f"bucket={bucket}"
+        files = sorted((split / f"bucket={bucket}").glob("*.parquet"))
         target = folder / f"bucket-{bucket:05d}.parquet"
-        # A bucket that no user fell into still is a file, empty and in the same schema.
-        source = part if part.exists() else next(split.iterdir())
+        # A bucket that no user fell into is a file as well, empty and in the same schema.
+        given = f"SELECT * FROM {parquet(files or anything[:1])} {'' if files else 'LIMIT 0'}"
         db.execute(
             f"""
             COPY (
-                WITH given AS (SELECT * FROM read_parquet({literal(source / "*.parquet")})
-                               {"" if part.exists() else "LIMIT 0"}),
+                WITH given AS ({given}),
                     twice AS (SELECT user_id, item_id FROM given GROUP BY ALL HAVING count(*) > 1),
                     -- Duplicates are few, so only they are sorted. Those of one moment are settled by
                     -- content, never by the order of a file.
@@ -297,22 +318,26 @@ def _write_buckets(
                         UNION ALL
                         SELECT * FROM (SELECT * FROM given SEMI JOIN twice USING (user_id, item_id))
                         QUALIFY row_number() OVER (PARTITION BY user_id, item_id
-                                                   ORDER BY timestamp, rating, review) = 1)
-                SELECT user_id, user,
-                       list({{'item_id': item_id, 'rating': rating, 'timestamp': timestamp, 'review': review}}
-                            ORDER BY timestamp, item_id) AS events
-                FROM once GROUP BY user_id, user ORDER BY user, user_id
+                                                   ORDER BY timestamp, rating, review) = 1),
+                    histories AS (
+                        SELECT user_id, user,
+                               list({{'item_id': item_id, 'rating': rating, 'timestamp': timestamp,
+                                      'review': review}} ORDER BY timestamp, item_id) AS events
+                        FROM once GROUP BY user_id, user),
+                    others AS (
+                        SELECT user_id, list(item_id ORDER BY item_id) AS also
+                        FROM (SELECT * FROM also ANTI JOIN once USING (user_id, item_id)) GROUP BY user_id)
+                SELECT user_id, user, events, coalesce(also, []) AS also
+                FROM histories LEFT JOIN others USING (user_id) ORDER BY user, user_id
             ) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20000)
             """
         )
-        report.advance(
-            _number(db, f"SELECT coalesce(sum(len(events)), 0) FROM read_parquet({quoted([target])})")
-        )
+        report.advance(_number(db, f"SELECT coalesce(sum(len(events)), 0) FROM {parquet([target])}"))
         yield target
 
 
 def _table1(db: duckdb.DuckDBPyConnection, files: tuple[Path, ...]) -> Table1:
-    source = f"read_parquet({quoted(files)})"
+    source = parquet(files)
     return Table1(
         users=_number(db, f"SELECT count(*) FROM {source}"),
         items=_number(

@@ -71,15 +71,16 @@ def of_bucket(
         for decision, drawn in for_logs(logs, pool, settings):
             if decision.split not in splits:
                 continue
+            row_id = instance_id(salt, domain, decision)
             if isinstance(drawn, Dropped):
-                yield drawn
+                yield Dropped(row_id, drawn.stage, drawn.reason)
                 continue
             if decision.user_id != owner:
                 owner, at = decision.user_id, place[decision.user_id]
                 events = zip(users.column("events")[at].as_py(), logs[at].rows, strict=True)
                 entries = [_entry(event, row, catalogue, scale, field_characters) for event, row in events]
             past = entries[: decision.target]
-            yield _instance(decision, drawn, past, catalogue, instance_id(salt, domain, decision))
+            yield _instance(decision, drawn, past, catalogue, row_id)
 
 
 def _entry(

@@ -157,7 +157,8 @@ def users_table(logs: dict[str, list[str]]) -> pa.Table:
     event = pa.struct([("item_id", pa.string()), ("timestamp", pa.int64())])
     events = [[{"item_id": item, "timestamp": n} for n, item in enumerate(items)] for items in logs.values()]
     names = {"user_id": pa.array(list(logs)), "user": pa.array([f"p-{user}" for user in logs])}
-    return pa.table({**names, "events": pa.array(events, pa.list_(event))})
+    also = pa.array([[] for _ in logs], pa.list_(pa.string()))
+    return pa.table({**names, "events": pa.array(events, pa.list_(event)), "also": also})
 
 
 def test_slices_and_chunks_of_a_table_give_the_same_sets() -> None:
@@ -168,6 +169,22 @@ def test_slices_and_chunks_of_a_table_give_the_same_sets() -> None:
     parts = [users.slice(0, 4), users.slice(4)]
     assert [one for part in parts for one in for_logs(read_logs(part, pool), pool, settings)] == whole
     assert list(for_logs(read_logs(pa.concat_tables(parts), pool), pool, settings, block=2)) == whole
+
+
+def test_what_a_user_touched_beside_the_history_is_no_negative() -> None:
+    users = users_table({"u": [f"i{n:06d}" for n in range(5)]})
+    also = pa.array([["i000005", "i000006", "unknown"]], pa.list_(pa.string()))
+    pool = plain(12)
+    logs = read_logs(users.set_column(3, "also", also), pool)
+    assert logs[0].also == (5, 6)
+    sets = [found for _, found in for_logs(logs, pool, CandidateSettings(size=6))]
+    assert all(not set(found.rows) & {5, 6} for found in sets if isinstance(found, CandidateSet))
+    assert len(sets) == 3
+
+
+def test_popularity_needs_something_that_is_popular() -> None:
+    pool = pool_of(["a", "b", "c"], [0, 0, 0])
+    assert draw(pool, [1], [0], [[0]], CandidateSettings(size=3, negatives="popularity")) == [None]
 
 
 def test_an_item_that_is_not_in_the_pool_is_an_error() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import real_data
@@ -144,6 +147,41 @@ def test_a_k_core_is_taken_until_nothing_falls_away(tmp_path: Path) -> None:
     assert set(sequences(build(staged, tmp_path / "plain", min_interactions=3))) == {"u", "v", "w", "lone"}
     kept = sequences(build(staged, tmp_path / "core", min_interactions=3, k_core=3))
     assert kept == {user: list("abc") for user in "uvw"}
+
+
+def test_a_core_keeps_users_of_both_least_lengths(tmp_path: Path) -> None:
+    # Everybody touches a, b, c; only two of the four have five items, and d..g are rare.
+    events: list[Event] = [(user, item, at) for user in "uvwx" for at, item in enumerate("abc")]
+    events += [("u", item, 10 + at) for at, item in enumerate("de")] + [("v", "f", 11), ("v", "g", 12)]
+    staged = stage(tmp_path / "s", events, {})
+    with pytest.raises(SourceError, match="nothing is left of the 3-core"):
+        build(staged, tmp_path / "none", k_core=3)
+    kept = build(staged, tmp_path / "h", k_core=3, min_interactions=3)
+    counts = Counter(item for items in sequences(kept).values() for item in items)
+    assert set(counts) == set("abc")
+    assert min(counts.values()) >= 3
+
+
+def test_what_the_core_left_out_and_what_has_no_time_is_still_touched(tmp_path: Path) -> None:
+    core: list[Event] = [(user, item, at) for user in "uvw" for at, item in enumerate("abc")]
+    staged = stage(tmp_path / "s", [*core, ("u", "rare", 9)], {})
+    timeless = tmp_path / "touched-0.parquet"
+    pq.write_table(pa.table({"user_id": ["v", "v", "gone"], "item_id": ["x", "a", "y"]}), timeless)
+    staged = replace(staged, touched=(timeless,))
+    built = build(staged, tmp_path / "h", k_core=3, min_interactions=3)
+    rows = [row for path in built.buckets for row in pq.read_table(path).to_pylist()]
+    assert {row["user_id"]: row["also"] for row in rows} == {"u": ["rare"], "v": ["x"], "w": []}
+
+
+@pytest.mark.parametrize("name", ["rating=1", "user_id=7", "a[b]", "it's"])
+def test_the_name_of_a_folder_changes_nothing(tmp_path: Path, name: str) -> None:
+    staged = stage(tmp_path / name / "s", walk(20, 30, 6), catalogue(30), files=2)
+    plain = stage(tmp_path / "s", walk(20, 30, 6), catalogue(30), files=2)
+    named, usual = build(staged, tmp_path / name / "h", 3), build(plain, tmp_path / "h", 3)
+    assert [pq.ParquetFile(path).read() for path in named.buckets] == [
+        pq.ParquetFile(path).read() for path in usual.buckets
+    ]
+    assert named.table1 == usual.table1
 
 
 def test_items_are_cleaned_counted_and_keyed_by_normalised_title(tmp_path: Path) -> None:
