@@ -327,6 +327,14 @@ def _mix(key: NDArray[np.uint64], draws: int) -> NDArray[np.uint64]:
         return mixed
 
 
+def mix(key: int, draws: int) -> list[int]:
+    """The first draws of the generator seeded with one key, as 64-bit integers."""
+    import numpy as np
+
+    drawn: list[int] = _mix(np.array([[key]], dtype=np.uint64), draws)[0].tolist()
+    return drawn
+
+
 def _finalise(z: Any) -> Any:
     import numpy as np
 

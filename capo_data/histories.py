@@ -283,7 +283,8 @@ def _find_also(db: duckdb.DuckDBPyConnection, touched: tuple[Path, ...], *, core
     sources += [f"SELECT user_id, item_id FROM {parquet(touched)}"] if touched else []
     found = " UNION ALL ".join(sources) or "SELECT NULL::VARCHAR AS user_id, NULL::VARCHAR AS item_id LIMIT 0"
     db.execute(
-        f"CREATE TEMP TABLE also AS SELECT DISTINCT user_id, item_id FROM ({found}) SEMI JOIN users USING (user_id)"
+        f"CREATE TEMP TABLE also AS SELECT DISTINCT user_id, item_id FROM ({found})"
+        " SEMI JOIN users USING (user_id)"
     )
 
 

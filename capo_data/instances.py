@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from capo_data.candidates import (
     read_logs,
 )
 from capo_data.histories import Histories
-from capo_data.records import Dropped, HistoryEntry, Instance, Item, RatingScale, Split
+from capo_data.records import Dropped, HistoryEntry, Instance, Item, RatingScale
 from capo_data.text import clean_text, cut
 
 
@@ -57,7 +57,7 @@ def of_bucket(
     domain: str,
     salt: bytes,
     field_characters: int,
-    splits: frozenset[Split] = frozenset(("train", "validation", "test")),
+    wanted: Callable[[Decision], bool] = lambda _: True,
 ) -> Iterator[Instance | Dropped]:
     """The instances of one bucket of histories, in the order of pseudonyms, or why there is none."""
     import pyarrow.parquet as pq
@@ -69,7 +69,7 @@ def of_bucket(
         place = {log.user_id: at for at, log in enumerate(logs)}
         owner, entries = "", list[HistoryEntry | None]()
         for decision, drawn in for_logs(logs, pool, settings):
-            if decision.split not in splits:
+            if not wanted(decision):
                 continue
             row_id = instance_id(salt, domain, decision)
             if isinstance(drawn, Dropped):

@@ -26,12 +26,14 @@ class Triplet:
         order_by: `score`, or `tied` where `keep` let equal scores pass.
         conflict: Some judged rejected item scores above the chosen one.
         redrawn: How many further negatives were judged to break a tie.
+        merged: How many judged items were left out because another has their score (K > 2).
     """
 
     rejected: tuple[int, ...]
     order_by: str
     conflict: bool
     redrawn: int
+    merged: int = 0
 
 
 def outstanding(
@@ -59,7 +61,11 @@ def outstanding(
 def outcome(
     instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int
 ) -> Triplet | Dropped:
-    """The triplet, or why there is none; `judged` must hold all that `outstanding` asked for."""
+    """The triplet, or why there is none; `judged` must hold all that `outstanding` asked for.
+
+    With more than two rejected items some may tie and others not. `keep` releases all of them, marked
+    `tied`; else the first drawn of each score level stands for it, and the others are left out.
+    """
     unreadable = _unreadable(instance, judged, rejected)
     if unreadable:
         return Dropped(instance.id, STAGE, unreadable)
@@ -67,16 +73,16 @@ def outcome(
     redrawn = sum(index in judged for index in instance.rejected[rejected:])
     own = _score(judged, instance.target_index)
     conflict = any(_score(judged, index) > own for index in play)
-    if _tied(play, judged):
-        if ties.policy == "keep":
-            return Triplet(play, "tied", conflict, redrawn)
+    falling = sorted(play, key=lambda index: -_score(judged, index))  # stable: equals stay as drawn
+    by_score: dict[int, int] = {}
+    for index in falling:
+        by_score.setdefault(_score(judged, index), index)
+    if ties.policy == "keep" and len(by_score) < len(play):
+        return Triplet(tuple(falling), "tied", conflict, redrawn, 0)
+    if len(by_score) == 1:
         reason = "rejected items tied" if ties.policy == "drop" else "rejected items tied after every redraw"
         return Dropped(instance.id, STAGE, reason)
-    by_score: dict[int, int] = {}
-    for index in play:  # the first drawn of a score level stands for it
-        by_score.setdefault(_score(judged, index), index)
-    ordered = tuple(by_score[score] for score in sorted(by_score, reverse=True))
-    return Triplet(ordered, "score", conflict, redrawn)
+    return Triplet(tuple(by_score.values()), "score", conflict, redrawn, len(play) - len(by_score))
 
 
 def _in_play(instance: Instance, judged: Mapping[int, Judgement], rejected: int) -> tuple[int, ...]:

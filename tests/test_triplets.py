@@ -76,7 +76,7 @@ def test_an_answer_that_cannot_be_read_drops_the_row(scores: list[int | None], r
 
 def test_of_more_than_two_each_level_has_one_the_first_drawn() -> None:
     triplet, asked = play([5, 2, 6, 2, 4], TiesPart(), rejected=4)
-    assert triplet == Triplet((2, 4, 1), "score", True, 0)
+    assert triplet == Triplet((2, 4, 1), "score", True, 0, merged=1)
     assert asked == [0, 1, 2, 3, 4]
     assert isinstance(play([5, 2, 2, 2, 2], TiesPart(), rejected=4)[0], Dropped)
 
@@ -97,9 +97,11 @@ def test_every_outcome_is_a_falling_order_or_a_reason(
     order = [scores[index] for index in found.rejected]
     assert 0 not in found.rejected
     assert len(order) >= 2
-    if found.order_by == "score":
-        assert all(a > b for a, b in pairwise(order))  # type: ignore[operator]
-    else:
+    if found.order_by == "tied":
         assert policy == "keep"
-        assert len(set(order)) == 1
+        assert len(order) == rejected
+        assert len(set(order)) < len(order)
+        assert order == sorted(order, reverse=True)  # type: ignore[type-var]
+    else:
+        assert all(a > b for a, b in pairwise(order))  # type: ignore[operator]
     assert found.conflict == (max(order) > scores[0])  # type: ignore[type-var, operator]

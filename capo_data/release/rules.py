@@ -15,7 +15,7 @@ from capo_data.judges.reply import giveaway
 from capo_data.records import RATING_WORDS
 from capo_data.release.front_matter import Format
 from capo_data.release.schema import SCORES, response_text, tags
-from capo_data.text import normalise_title
+from capo_data.text import clean_text, normalise_title
 
 Row = Mapping[str, Any]
 Problem = tuple[str, str]  # the broken rule, and what is wrong
@@ -150,7 +150,8 @@ def prompt_problems(row: Row) -> Iterator[Problem]:
         yield "spans", "spans overlap, run backwards or leave the user message"
         return
     for number, ((start, end), entry) in enumerate(zip(spans, history, strict=True)):
-        absent = [name for name in _SHOWN if entry[name] and entry[name] not in text[start:end]]
+        shown = {**entry, "item_id": clean_text(entry["item_id"])}  # ids stand in prompts as clean text
+        absent = [name for name in _SHOWN if shown[name] and shown[name] not in text[start:end]]
         if absent:
             yield "spans", f"span {number} does not hold its entry's {', '.join(absent)}"
     # A title that only the history shows is not an offered candidate.
@@ -197,8 +198,8 @@ def order_problems(row: Row, tie_policy: str) -> Iterator[Problem]:
         )
     elif order == "score" and any(a <= b for a, b in pairwise(scores)):
         yield "order_by", f"scores {scores} do not fall from hard to easy"
-    elif order == "tied" and len(set(scores)) > 1:
-        yield "order_by", f"scores {scores} are not tied"
+    elif order == "tied" and (len(set(scores)) == len(scores) or any(a < b for a, b in pairwise(scores))):
+        yield "order_by", f"scores {scores} are not tied, or rise from hard to easy"
     elif order == "expected":
         if None in expected:
             yield "order_by", "an expected_score is null"
