@@ -95,7 +95,13 @@ def _askers(
     for name, judge in judges.items():
         price = FREE if name == "lexical" else prices.price(name.partition(":")[2], where.base_url)
         budget = Budget(where.max_cost, price, journal.usage(name), purse)
-        askers[name] = Asker(judge, journal, concurrency=where.concurrency, budget=budget)
+        askers[name] = Asker(
+            judge,
+            journal,
+            concurrency=where.concurrency,
+            budget=budget,
+            retry_refused=where.retry_refused,
+        )
     return askers
 
 

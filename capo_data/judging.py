@@ -39,11 +39,13 @@ class Replay:
         """The answer that lies in the journal.
 
         Raises:
-            RequestFailed: There is none: the request failed when it was asked.
+            RequestFailed: There is none: the request was refused for good, or failed when it was asked.
         """
         key = answer_key(self._judge.identity, request.body)
         stored = self._journal.get(key)
         if stored is None:
+            if refusal := self._journal.refusal(key):
+                raise RequestFailed(refusal.kind, refusal.detail, retryable=False)
             raise RequestFailed("not_answered", "the journal holds no answer")
         return Answer(key, stored.text, stored.url, stored.seconds, stored.attempts, from_journal=True)
 
@@ -65,7 +67,8 @@ class Panel:
             try:
                 stored = await self.answers.answer(request)
             except RequestFailed as failure:
-                return self._unread("failed", "", str(failure))
+                # What was refused for good is settled; anything else is asked again by the next build.
+                return self._unread("failed" if failure.retryable else failure.kind, "", str(failure))
             reply = parse(stored.text)
             status, detail = reply.status, reply.detail
             if status == "ok" and self._forges(reply.rationale or ""):

@@ -5,8 +5,8 @@
 
 prints its URL (with /v1) as the first line of stdout and runs until it is killed. Answers are a function
 of the request alone, so reruns agree. A transport fault is drawn by (request, number of the attempt) and
-so goes away when asked again; `forged`, a tag within the rationale, is part of the answer and drawn by
-the request alone. `/stats` gives the counts as JSON, `/health` says ok.
+so goes away when asked again; `forged`, a tag within the rationale, and `refused`, a 400 for good, are
+drawn by the request alone. `/stats` gives the counts as JSON, `/health` says ok.
 
 In a test: `with running(faults={"cut": 0.1}) as server: server.url; server.stats()`.
 """
@@ -38,7 +38,7 @@ TRANSPORT_FAULTS = (
     "error_200",
     "no_choices",
 )
-FAULTS = (*TRANSPORT_FAULTS, "forged")
+FAULTS = (*TRANSPORT_FAULTS, "forged", "refused")
 OPENINGS = (
     "The earlier choices lean towards things of this kind",
     "Two reviews praise the very quality that this product offers",
@@ -78,6 +78,7 @@ class Misbehaving:
         if unknown:
             raise ValueError(f"no such fault: {sorted(unknown)}; there are {FAULTS}")
         self.forged = faults.get("forged", 0.0)
+        self.refused = faults.get("refused", 0.0)
         self.transport = [(kind, faults[kind]) for kind in TRANSPORT_FAULTS if faults.get(kind)]
         self.delay, self.hang, self.key, self.model = delay, hang, key, model
         self.kinds: Counter[str] = Counter()
@@ -125,6 +126,10 @@ class Misbehaving:
             return web.json_response({"error": {"message": said, "code": "model_not_found"}}, status=404)
         digest = hashlib.blake2b(raw, digest_size=16).digest()
         self.attempts[digest] += 1
+        if _fraction(digest, b"refused") < self.refused:
+            self.kinds["refused"] += 1
+            said = "This model's maximum context length is 10 tokens."
+            return web.json_response({"error": {"message": said, "param": "input_tokens"}}, status=400)
         fault = self.draw(digest, self.attempts[digest])
         if self.delay:
             await asyncio.sleep(self.delay)
@@ -253,7 +258,8 @@ def running(
 def _faults(text: str) -> dict[str, float]:
     """`0.3` spreads over all kinds, `cut=0.1,hang=0.02` names them."""
     if "=" not in text:
-        return {kind: float(text) / len(FAULTS) for kind in FAULTS}
+        spread = (*TRANSPORT_FAULTS, "forged")
+        return {kind: float(text) / len(spread) for kind in spread}
     return {kind: float(rate) for kind, rate in (part.split("=") for part in text.split(","))}
 
 

@@ -26,10 +26,15 @@ class Scripted:
     identity: Mapping[str, str | None] = {"provider": "scripted", "model": "m", "revision": None}
 
     def __init__(
-        self, script: dict[str, list[str]], broken: frozenset[str] = frozenset(), name: str = "scripted"
+        self,
+        script: dict[str, list[str]],
+        broken: frozenset[str] = frozenset(),
+        refused: frozenset[str] = frozenset(),
+        name: str = "scripted",
     ) -> None:
         self.script = script
         self.broken = broken
+        self.refused = refused
         self.name = name
         self.identity = {"provider": name, "model": "m", "revision": None}
         self.asked: list[str] = []
@@ -41,7 +46,9 @@ class Scripted:
         item = request.item.item_id
         self.asked.append(item)
         if item in self.broken:
-            raise RequestFailed("server_error", "no", retryable=False)
+            raise RequestFailed("server_error", "no")
+        if item in self.refused:
+            raise RequestFailed("http_400", "too long", retryable=False)
         if item == "fatal":
             raise JudgeError("wrong key")
         answers = self.script.get(item, ["<think>It fits.</think><rating>4</rating>"])
@@ -133,7 +140,25 @@ def test_what_was_asked_is_played_back_without_asking(tmp_path: Path) -> None:
     assert live.failed == again.failed == 1
 
 
-def test_a_refusal_ends_the_work_but_what_is_in_flight_is_stored(tmp_path: Path) -> None:
+def test_a_request_refused_for_good_is_settled_and_asked_again_only_on_demand(tmp_path: Path) -> None:
+    judge = Scripted({}, refused=frozenset({"b"}))
+    one = instance()
+    with Journal(tmp_path / "j.sqlite") as journal:
+        live = asyncio.run(bench(judge, journal).verdict(one, show(one, PROMPTS)))
+        asked = len(judge.asked)
+        later = asyncio.run(bench(judge, journal).verdict(one, show(one, PROMPTS)))
+        panel = Panel(judge, Replay(judge, journal), PROMPTS)
+        again = asyncio.run(Bench(panel, panel).verdict(one, show(one, PROMPTS)))
+        assert len(judge.asked) == asked
+        for verdict in (live, later, again):
+            assert verdict.judged[2].status == "http_400"
+            assert verdict.failed == 0
+        judge.refused = frozenset()
+        panel = Panel(judge, Asker(judge, journal, retry_refused=True), PROMPTS)
+        assert asyncio.run(panel.judgement(one, show(one, PROMPTS), 2)).ok
+
+
+def test_a_refusal_of_everything_ends_the_work_but_what_is_in_flight_is_stored(tmp_path: Path) -> None:
     judge = Scripted({})
     many = [instance(f"row{n}", (f"c{n}", f"a{n}", f"b{n}")) for n in range(50)]
     many.insert(3, instance("bad", ("fatal", "x", "y")))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from capo_data.errors import CapoError, JudgeError, PartialError, RunError
 from capo_data.judges.cost import Budget
-from capo_data.judges.journal import Journal, StoredAnswer, answer_key
+from capo_data.judges.journal import Journal, Refusal, StoredAnswer, answer_key
 from capo_data.judges.limits import RetryPolicy
 from capo_data.judges.reply import Envelope, envelope
 from capo_data.records import Judge, JudgeRequest, RawAnswer, Usage
@@ -143,6 +143,7 @@ class Asker:
         policy: When a request is repeated and when given up.
         budget: Limit on spending; None is no limit.
         stall_seconds: How long requests may go unanswered, all of them, before the run stops.
+        retry_refused: Asks again what the server refused for good in an earlier session.
     """
 
     def __init__(
@@ -154,12 +155,14 @@ class Asker:
         policy: RetryPolicy | None = None,
         budget: Budget | None = None,
         stall_seconds: float = 600.0,
+        retry_refused: bool = False,
     ) -> None:
         self._judge = judge
         self._journal = journal
         self._policy = policy or RetryPolicy()
         self._budget = budget or Budget(None, None)
         self._stall_seconds = stall_seconds
+        self._retry_refused = retry_refused
         self._slots = asyncio.Semaphore(min(concurrency, FIRST_SLOTS))
         self._slots_to_open = max(0, concurrency - FIRST_SLOTS)
         self._opening = False
@@ -194,6 +197,9 @@ class Asker:
             if stored := self._journal.get(key):
                 self._from_journal += 1
                 return Answer(key, stored.text, stored.url, stored.seconds, stored.attempts, True)
+            refused = None if self._retry_refused else self._journal.refusal(key)
+            if refused is not None:
+                raise RequestFailed(refused.kind, refused.detail, retryable=False)
             self._refuse_if_stopped()
             if not self._under_way:  # the clock of a stall runs only while somebody waits
                 self._last_success = time.monotonic()
@@ -240,8 +246,13 @@ class Asker:
             task.exception()  # seen, even if every caller was cancelled meanwhile
 
     async def _ask(self, key: str, request: JudgeRequest) -> Answer:
-        async with self._slots:
-            raw, outside = await self._repeat(request)
+        try:
+            async with self._slots:
+                raw, outside = await self._repeat(request)
+        except RequestFailed as failure:
+            if not failure.retryable:
+                await self._journal.store(Refusal(key, failure.kind, failure.detail, time.time()))
+            raise
         # Outside the slot: the judge need not idle while the disk works.
         return await self._store(key, raw, outside)
 

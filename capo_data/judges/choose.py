@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from capo_data.errors import UsageError
 from capo_data.recipe import JudgesPart, Recipe
-from capo_data.records import Judge
+from capo_data.records import Judge, SourceRequest
 from capo_data.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def check_available(
-    recipe: Recipe, settings: Settings, source: str | None, environment: Mapping[str, str] = os.environ
+    recipe: Recipe, settings: Settings, request: SourceRequest, environment: Mapping[str, str] = os.environ
 ) -> None:
     """Refuses judges that cannot be had here, before any work is done.
 
     Args:
         recipe: Names the judges.
         settings: Names the server, if there is one.
-        source: The source as it was typed, for the commands that are proposed.
+        request: The source as it was asked for, for the commands that are proposed.
         environment: Where the key is looked up.
 
     Raises:
@@ -33,10 +33,10 @@ def check_available(
     for name in dict.fromkeys((recipe.judges.capo, recipe.judges.sft)):
         provider, _, model = name.partition(":")
         if provider == "vllm":
-            raise _unavailable(recipe, name, source, "no server was named with --base-url to ask it on")
+            raise _unavailable(recipe, name, request, "no server was named with --base-url to ask it on")
         if provider == "openai" and settings.base_url is None and not environment.get("OPENAI_API_KEY"):
             why = f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
-            raise _unavailable(recipe, name, source, why)
+            raise _unavailable(recipe, name, request, why)
 
 
 def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | None) -> Judge:
@@ -76,16 +76,17 @@ def on_one_server(judges: JudgesPart, named: str | None) -> JudgesPart:
     return judges.model_copy(update={"capo": capo, "sft": sft})
 
 
-def _unavailable(recipe: Recipe, name: str, source: str | None, why: str) -> UsageError:
+def _unavailable(recipe: Recipe, name: str, request: SourceRequest, why: str) -> UsageError:
     build = f"capo-data build --domain {recipe.domain}"
-    if source is not None:
-        build += f" --source {shlex.quote(source)}"
+    for flag, value in (("--source", request.path), ("--items", request.items)):
+        if value is not None:
+            build += f" {flag} {shlex.quote(value)}"
     model = recipe.judges.capo.partition(":")[2] or "MODEL"
     return UsageError(
         f"the recipe's judge {name} cannot be had here",
         why=why,
         next_command="one of\n"
-        f"    {build} --base-url http://localhost:8000/v1    (your server, e.g. vllm serve {model})\n"
-        f"    {build} --judge openai:gpt-4o-mini    (with OPENAI_API_KEY set)\n"
-        f"    {build} --judge lexical    (the built-in baseline: word overlap, no LLM)",
+        f"    {build} --base-url http://localhost:8000/v1  # your server, e.g. vllm serve {model}\n"
+        f"    {build} --judge openai:gpt-4o-mini  # with OPENAI_API_KEY set\n"
+        f"    {build} --judge lexical  # the built-in baseline: word overlap, no LLM",
     )

@@ -19,7 +19,7 @@ from capo_data.records import Usage
 
 PRICES_VARIABLE = "CAPO_DATA_PRICES"
 OPENAI_HOST = "api.openai.com"
-CHARACTERS_PER_TOKEN = 3.0  # below the 4 of English prose, so that a reservation rather errs on the dear side
+BYTES_PER_TOKEN = 3.0  # below the 4 of English prose, so that a reservation rather errs on the dear side
 DEFAULT_ANSWER_TOKENS = 1024
 
 
@@ -235,9 +235,11 @@ class Budget:
         """The most that one request can cost, in USD; 0 without a limit, where nobody asks."""
         if self.max_cost is None or self.price is None:
             return 0.0
-        characters = sum(len(str(message.get("content") or "")) for message in body.get("messages") or ())
+        # Bytes, not characters: a script that has a token a character has three bytes a character too.
+        messages = body.get("messages") or ()
+        size = sum(len(str(message.get("content") or "").encode()) for message in messages)
         answer = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_ANSWER_TOKENS
-        return self.price.dollars(Usage(int(characters / CHARACTERS_PER_TOKEN) + 16, 0, int(answer), 1))
+        return self.price.dollars(Usage(int(size / BYTES_PER_TOKEN) + 16, 0, int(answer), 1))
 
     def fits(self, dollars: float) -> bool:
         """Whether that much can be set aside now."""

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +47,15 @@ CREATE TABLE answers (
     answer TEXT NOT NULL
 )
 """
+# A request that was refused for good: no answer, but no question to ask again either.
+_REFUSALS = """
+CREATE TABLE refusals (
+    key TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    created REAL NOT NULL
+) WITHOUT ROWID
+"""
 _LARGEST_BATCH = 500  # answers a commit; bounds what the writer holds, not what is waited for
 
 
@@ -75,6 +84,23 @@ class StoredAnswer:
     usage: Usage
     judge: str
     finish_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that the server refused and will refuse again: too long, filtered, malformed.
+
+    Attributes:
+        key: `answer_key` of the request.
+        kind: `http_400` and the like.
+        detail: What the server said, without secrets.
+        created: Unix time, seconds.
+    """
+
+    key: str
+    kind: str
+    detail: str
+    created: float
 
 
 def answer_key(identity: Mapping[str, str | None], body: Mapping[str, Any]) -> str:
@@ -152,6 +178,14 @@ class Journal:
                     found[row[0]] = _answer(row)
         return found
 
+    def refusal(self, key: str) -> Refusal | None:
+        """Why the request with this key was refused for good, or None."""
+        with _explained(self.path):
+            row = self._reader.execute(
+                "SELECT key, kind, detail, created FROM refusals WHERE key = ?", (key,)
+            ).fetchone()
+        return None if row is None else Refusal(*row)
+
     def count(self) -> int:
         """How many answers there are."""
         return self.usage().requests
@@ -165,8 +199,9 @@ class Journal:
             ).fetchone()
         return Usage(*(number or 0 for number in row))
 
-    async def store(self, answer: StoredAnswer) -> None:
-        """Returns once the answer is durable. A key that is there already keeps its first answer.
+    async def store(self, answer: StoredAnswer | Refusal) -> None:
+        """Returns once the answer is durable. A key that is there already keeps its first answer; of
+        refusals the last is kept.
 
         Raises:
             RunError: It cannot be written (disk full, folder gone). Later answers are refused as well.
@@ -224,12 +259,16 @@ class Journal:
             try:
                 # One statement for all rows, not executemany: sqlite3 gives up the interpreter's lock at
                 # each step, and beside a busy event loop every step would wait 5 ms to get it back.
-                rows = ",".join([_PLACES] * len(batch))
+                answers = [_row(one.answer) for one in batch if isinstance(one.answer, StoredAnswer)]
+                refusals = [astuple(one.answer) for one in batch if isinstance(one.answer, Refusal)]
                 with self._writer:
-                    self._writer.execute(
-                        f"INSERT INTO answers ({_COLUMNS}) VALUES {rows} ON CONFLICT (key) DO NOTHING",
-                        [field for waiting in batch for field in _row(waiting.answer)],
-                    )
+                    if answers:
+                        rows = ",".join([_PLACES] * len(answers))
+                        self._writer.execute(
+                            f"INSERT INTO answers ({_COLUMNS}) VALUES {rows} ON CONFLICT (key) DO NOTHING",
+                            [field for row in answers for field in row],
+                        )
+                    self._writer.executemany("INSERT OR REPLACE INTO refusals VALUES (?,?,?,?)", refusals)
             except (sqlite3.Error, ValueError, OverflowError) as error:
                 self._broken = _error(error, self.path)
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -243,7 +282,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    answer: StoredAnswer
+    answer: StoredAnswer | Refusal
     loop: asyncio.AbstractEventLoop
     stored: asyncio.Future[None]
 
@@ -301,6 +340,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             connection.execute(_SCHEMA)
+            connection.execute(_REFUSALS)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
