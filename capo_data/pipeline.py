@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from capo_data import domains, plan, settings
@@ -47,6 +49,7 @@ def build(
     memory_limit: str = "4GB",
     cache: str | Path | None = None,
     buckets: int | None = None,
+    retry_refused: bool = False,
     yes: bool = False,
     dry_run: bool = False,
     report: Reporter | None = None,
@@ -88,6 +91,7 @@ def build(
         memory_limit: DuckDB's.
         cache: Where downloads and staged files are kept.
         buckets: Number of buckets; chosen by size by default.
+        retry_refused: Ask again what a judge refused for good (too long, filtered).
         yes: Agree to downloads and paid requests.
         dry_run: Plan only.
         report: Told what happens.
@@ -139,11 +143,22 @@ def build(
         resume=resume,
         memory_limit=memory_limit,
         buckets=buckets,
+        retry_refused=retry_refused,
         yes=yes,
         dry_run=dry_run,
     )
     request = _source_request(chosen, where, source, items)
-    return Build(chosen, where, request, report or SilentReporter(), confirm).go()
+    return _aside(Build(chosen, where, request, report or SilentReporter(), confirm))
+
+
+def _aside(build: Build) -> BuildResult:
+    """Runs the build here, or in a thread where this one has an event loop at work, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return build.go()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(build.go).result()
 
 
 def _source_request(

@@ -14,6 +14,7 @@ import capo_prompts
 from capo_data.errors import UsageError
 from capo_data.recipe import Recipe
 from capo_data.records import HistoryEntry, Instance, Item, Message
+from capo_data.text import clean_text
 
 JUDGE_PLACES = frozenset({"history", "candidates", "item", "anchors"})
 RECOMMENDER_PLACES = frozenset({"history", "candidates", "think_tag", "item_tag"})
@@ -82,8 +83,9 @@ def load(recipe: Recipe) -> Prompts:
 
 def history_line(number: int, entry: HistoryEntry) -> str:
     """One entry of the history; parts that are absent have no line."""
-    lines = [f"({number}) Title: {entry.title}", f"Item id: {entry.item_id}"]
+    lines = [f"({number}) Title: {entry.title}"]
     for label, text in (
+        ("Item id", clean_text(entry.item_id)),  # ids are a shop's text too
         ("Description", entry.description),
         ("Details", entry.details),
         ("Rating", entry.rating),
@@ -98,7 +100,10 @@ def candidate_lines(candidates: Sequence[Item], fields: Sequence[str]) -> str:
     """The candidate list, numbered; titles, and the further fields the recipe names."""
     lines = []
     for number, item in enumerate(candidates, 1):
-        more = [("Item id", item.item_id, "item_id"), ("Description", item.description, "description")]
+        more = [
+            ("Item id", clean_text(item.item_id), "item_id"),
+            ("Description", item.description, "description"),
+        ]
         more.append(("Details", item.details, "details"))
         extra = "".join(f" | {label}: {text}" for label, text, name in more if name in fields and text)
         lines.append(f"({number}) {item.title}{extra}")

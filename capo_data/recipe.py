@@ -7,6 +7,7 @@ that is `build.Settings`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,22 +37,25 @@ class SourcePart(_Part):
     @field_validator("scale", mode="before")
     @classmethod
     def _pair(cls, value: Any) -> Any:
-        if isinstance(value, list) and len(value) == 2:
+        if isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
             return (float(value[0]), float(value[1]))
         return value
 
     @field_validator("scale")
     @classmethod
     def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] >= value[1]:
-            raise ValueError("the scale's lowest rating must be below its highest")
+        if value is not None and not (math.isfinite(value[0]) and value[0] < value[1] < math.inf):
+            raise ValueError("the scale's lowest rating must be below its highest, both finite")
         return value
 
 
 class HistoriesPart(_Part):
-    """Which users, and how many decisions each gives."""
+    """Which users, and how many decisions each gives.
 
-    min_interactions: Annotated[int, Field(ge=3)] = 5
+    Four is the least: a history of one, a chosen item, the validation and the test target.
+    """
+
+    min_interactions: Annotated[int, Field(ge=4)] = 5
     k_core: Annotated[int, Field(ge=2)] | None = None
     instances_per_user: Positive = 1
 

@@ -12,6 +12,7 @@ from capo_data.errors import UsageError
 from capo_data.run import ResumeMode
 
 SALT_VARIABLE = "CAPO_DATA_SALT"
+_SHORTEST_SALT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Settings:
         memory_limit: DuckDB's.
         cache: Raw downloads and staged files.
         buckets: How many; None chooses by size.
+        retry_refused: Ask again what a judge refused for good.
         yes: Downloads and paid requests need no question.
         dry_run: Plan only.
     """
@@ -43,6 +45,7 @@ class Settings:
     resume: ResumeMode = "auto"
     memory_limit: str = "4GB"
     buckets: int | None = None
+    retry_refused: bool = False
     yes: bool = False
     dry_run: bool = False
 
@@ -69,15 +72,8 @@ def salt() -> bytes:
     path = config_folder() / "salt"
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Linked into place, so that two first builds at once agree on one salt.
-            beside = path.with_name(f"salt.{os.getpid()}")
-            beside.write_text(secrets.token_hex(32), encoding="ascii")
-            beside.chmod(0o600)
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(beside)
-            beside.unlink()
-        return path.read_text(encoding="ascii").strip().encode()
+            _make_salt(path)
+        secret = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             "the salt of the user pseudonyms can be neither read nor made",
@@ -85,3 +81,27 @@ def salt() -> bytes:
             why=str(error),
             next_command=f"mend the file, or set {SALT_VARIABLE} to a secret of your own",
         ) from error
+    if len(secret) < _SHORTEST_SALT:
+        raise UsageError(
+            "the salt of the user pseudonyms is too short: users could be found by trying",
+            where=str(path),
+            why=f"it has {len(secret)} characters, {_SHORTEST_SALT} are needed",
+            next_command="restore the file from a backup, or remove it for a new salt and new pseudonyms,"
+            f" or set {SALT_VARIABLE}",
+        )
+    return secret.encode()
+
+
+def _make_salt(path: Path) -> None:
+    """Written, on the disk, and only then linked into place: builds that start at once agree on one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"salt.{secrets.token_hex(4)}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, secrets.token_hex(32).encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(beside)
+    beside.unlink()

@@ -11,15 +11,26 @@ import asyncio
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from capo_data import __version__, asking, histories, instances, plan, prompting, sources, writing
-from capo_data.candidates import CandidateSettings, Pool
+import capo_prompts
+
+from capo_data import (
+    __version__,
+    asking,
+    calibration,
+    histories,
+    instances,
+    plan,
+    prompting,
+    sources,
+    writing,
+)
+from capo_data.candidates import CandidateSettings, Decision, Pool
 from capo_data.errors import PartialError, SourceError, UsageError
 from capo_data.instances import Catalogue
 from capo_data.judges import choose
@@ -27,14 +38,14 @@ from capo_data.judges.cost import PriceTable, load_prices
 from capo_data.judges.journal import Journal
 from capo_data.judges.lexical import LexicalJudge
 from capo_data.recipe import Recipe
-from capo_data.records import Dropped, Instance, Judge, Reporter, SourceRequest, Split, StagedSource
+from capo_data.records import Dropped, Instance, Judge, Reporter, SourceRequest, StagedSource
 from capo_data.run import Run, digest, opened, recover
 from capo_data.settings import Settings, salt
 
 # Rises when the same source gives other histories, so that an older version's stage is built again.
 HISTORIES_VERSION = 1
-# How much of the data the lexical judge sets its levels by.
-LEXICAL_ITEMS, LEXICAL_INSTANCES = 100_000, 1_000
+# Items that the lexical judge learns its terms from at most, spread over the catalogue.
+LEXICAL_ITEMS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +112,18 @@ class Build:
             if self.where.dry_run:
                 return BuildResult(self.where.out, None, rough, {})
             self._say(rough)
-            choose.check_available(self.recipe, self.where, self.request.path)
+            choose.check_available(self.recipe, self.where, self.request)
             plan.agree(rough, self.where, self.confirm)
             agreed = True
         elif not self.where.dry_run:
-            choose.check_available(self.recipe, self.where, self.request.path)
+            choose.check_available(self.recipe, self.where, self.request)
         if self.where.dry_run:
             return self._dry_run(prices, source)
         with opened(self.where.out, self.where.resume, self._identity()) as run:
             recover(run.dataset)
             manifest = run.manifest()
             if manifest.get("status") == "complete" and run.dataset.exists():
+                self._staged(run)  # refuses other source files
                 self.report.note(f"{self.where.out} is complete: nothing to do")
                 return BuildResult(self.where.out, run.dataset, None, manifest)
             data = self._data(run)
@@ -134,10 +146,19 @@ class Build:
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must share with the one that was begun."""
         return {
-            "recipe": self.recipe.as_dict(),
+            "recipe": self._told_recipe(),
             "prompts": {"judge": self.prompts.judge.version, "recommender": self.prompts.recommender.version},
             "salt": hashlib.sha256(b"salt:" + self.salt).hexdigest()[:16],
         }
+
+    def _told_recipe(self) -> dict[str, Any]:
+        """The recipe without file names: a template of one's own is told by its version and text."""
+        recipe = self.recipe.as_dict()
+        shipped = capo_prompts.names()
+        for role in ("judge", "recommender"):
+            if recipe["prompt"][role] not in shipped:
+                recipe["prompt"][role] = "own"
+        return recipe
 
     def _dry_run(self, prices: PriceTable, source: sources.SourcePlan) -> BuildResult:
         """The plan on the data itself; nothing stays but what the cache may keep."""
@@ -164,13 +185,11 @@ class Build:
         self.report.finish()
         return planned
 
-    def _judged(self, data: Data, reasons: Counter[str] | None = None) -> Iterator[Instance]:
-        """The train instances; `reasons` counts why others are none."""
-        for found in self.instances(data, frozenset(("train",))):
+    def _judged(self, data: Data) -> Iterator[Instance]:
+        """The train instances."""
+        for found in self.instances(data, lambda decision: decision.split == "train"):
             if isinstance(found, Instance):
                 yield found
-            elif reasons is not None:
-                reasons[found.reason] += 1
 
     def _histories(self, staged: StagedSource, folder: Path) -> histories.Histories:
         part = self.recipe.histories
@@ -191,8 +210,8 @@ class Build:
             report=self.report,
         )
 
-    def _data(self, run: Run) -> Data:
-        """Stages the source and builds the histories, or takes those of the run."""
+    def _staged(self, run: Run) -> StagedSource:
+        """The source's files, which a resumed run must find as they were."""
         staged = sources.stage(self.request, report=self.report)
         known = run.manifest().get("source", {}).get("fingerprint", staged.fingerprint)
         if known != staged.fingerprint:
@@ -202,6 +221,11 @@ class Build:
                 why=f"their content hash was {known}, now it is {staged.fingerprint}",
                 next_command="build elsewhere with --out, or start afresh with --resume never",
             )
+        return staged
+
+    def _data(self, run: Run) -> Data:
+        """Stages the source and builds the histories, or takes those of the run."""
+        staged = self._staged(run)
 
         def build(folder: Path) -> dict[str, Any]:
             built = self._histories(staged, folder)
@@ -227,9 +251,9 @@ class Build:
         return Data(staged, built, pool, catalogue)
 
     def instances(
-        self, data: Data, splits: frozenset[Split] = frozenset(("train", "validation", "test"))
+        self, data: Data, wanted: Callable[[Decision], bool] = lambda _: True
     ) -> Iterator[Instance | Dropped]:
-        """Every instance of these splits, in the order of pseudonyms."""
+        """Every instance that is wanted, in the order of pseudonyms."""
         part = self.recipe.candidates
         drawing = CandidateSettings(
             size=part.size,
@@ -248,7 +272,7 @@ class Build:
                 domain=self.recipe.domain,
                 salt=self.salt,
                 field_characters=self.recipe.prompt.field_characters,
-                splits=splits,
+                wanted=wanted,
             )
 
     def _judge_and_write(
@@ -296,35 +320,43 @@ class Build:
         return BuildResult(run.folder, run.dataset, planned, manifest)
 
     def _lexical(self, data: Data) -> LexicalJudge | None:
-        """The built-in judge, its levels set by pairs of a history and an item drawn at random."""
+        """The built-in judge, its levels set by a sample of the data (see `calibration`)."""
         if "lexical" not in (self.recipe.judges.capo, self.recipe.judges.sft):
             return None
         rows = data.pool.drawable
         spread = rows[:: max(1, len(rows) // LEXICAL_ITEMS)].tolist()
-        first = self.recipe.candidates.rejected
+        logs = calibration.logs_of(data.histories.buckets, data.pool)
+        per_user = self.recipe.histories.instances_per_user
+        drawn = calibration.sample(logs, data.pool, self.recipe.seed, per_user) if spread else {}
         reasons: Counter[str] = Counter()
-        sample = [
-            (instance.history, instance.candidates[index])
-            for instance in islice(self._judged(data, reasons), LEXICAL_INSTANCES)
-            for index in instance.rejected[first:][:2] or instance.rejected[:2]
-        ]
-        if not sample:
+        pairs = []
+        for found in self.instances(
+            data, lambda one: one.split == "train" and (one.user, one.item_id) in drawn
+        ):
+            if isinstance(found, Dropped):
+                reasons[found.reason] += 1
+                continue
+            history = prompting.show(found, self.prompts).history
+            items = drawn[found.user, found.target.item_id]
+            pairs += [(history, data.catalogue.item(row)) for row in items]
+        if not pairs:
             raise SourceError(
                 "no train instance is left to judge",
                 where=str(self.request.path or self.recipe.domain),
-                why="; ".join(f"{reason}: {count:,}" for reason, count in reasons.items()),
+                why="; ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
+                or "no item has a title",
                 next_command="give the items' titles (--items FILE, --column title=THEIRS) or more data",
             )
-        return LexicalJudge.fit([data.catalogue.item(row) for row in spread], sample)
+        return LexicalJudge.fit([data.catalogue.item(row) for row in spread], pairs)
 
     def _facts(self, run: Run, judges: Mapping[str, Judge]) -> dict[str, Any]:
         """What the card tells beside the counts; no times, no paths."""
         manifest, roles, form = run.manifest(), self.recipe.judges, self.recipe.prompt
         templates = {"judge": self.prompts.judge, "recommender": self.prompts.recommender}
-        recipe = self.recipe.as_dict()
-        # A template of one's own stands in the recipe by its path; what it says is told by its version.
-        recipe["prompt"].update({role: template.name for role, template in templates.items()})
         versions = {role: template.version for role, template in templates.items()}
+        recipe = self._told_recipe()
+        # How a shop calls its columns is nobody's business and changes no row.
+        recipe["source"] = {name: value for name, value in recipe["source"].items() if name != "columns"}
         return {
             "tool": manifest["tool"],
             "domain": self.recipe.domain,
@@ -332,7 +364,7 @@ class Build:
             "recipe_hash": digest({"recipe": recipe, "prompts": versions}),
             "table1": manifest["table1"],
             "prompts": {
-                role: {"name": template.name, "version": template.version, "text": template.text}
+                role: {"name": recipe["prompt"][role], "version": template.version, "text": template.text}
                 for role, template in templates.items()
             },
             "judges": {

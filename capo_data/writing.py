@@ -56,7 +56,7 @@ class Tally:
 
     def facts(self) -> dict[str, Any]:
         """For the card and the manifest."""
-        names = ("judged", "kept", "tied", "redrawn", "conflicts")
+        names = ("judged", "kept", "tied", "redrawn", "merged", "conflicts")
         return {
             "counts": {
                 "instances": {split: self.instances[split] for split in ("train", "validation", "test")},
@@ -180,6 +180,7 @@ def _judged_rows(
         yield triplet
         return
     tally.counts["redrawn"] += bool(triplet.redrawn)
+    tally.counts["merged"] += triplet.merged
     row = capo_row(instance, shown, triplet, dict(verdict.judged), recipe)
     tally.keep(row)
     yield "capo", "train", row

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import random
 import warnings
 from pathlib import Path
 
+import capo_prompts
 import pyarrow.parquet as pq
 import pytest
 from builds import capo_data as command
@@ -264,6 +266,55 @@ def test_what_got_no_answer_is_asked_by_the_next_build_alone(tmp_path: Path) -> 
     assert digest(tmp_path / "r" / "dataset") == digest(tmp_path / "calm" / "dataset")
 
 
+def test_what_is_refused_for_good_is_dropped_with_its_kind_and_the_run_is_complete(tmp_path: Path) -> None:
+    with running(faults={"refused": 0.1}) as server:
+        options = {"recipe": small_recipe(tmp_path), "base_url": server.url, "judge": "openai:scripted"}
+        found = capo_data.build(**options, out=tmp_path / "r")  # type: ignore[arg-type]
+        refused = server.stats()["kinds"]["refused"]
+    assert refused > 0
+    assert found.manifest["status"] == "complete"
+    assert any("http_400" in reason for reason in found.manifest["counts"]["dropped"])
+
+
+def test_a_notebook_with_its_own_event_loop_can_build(tmp_path: Path) -> None:
+    async def cell() -> str:
+        found = capo_data.build(recipe=small_recipe(tmp_path), judge="lexical", out=tmp_path / "r")
+        return str(found.manifest["status"])
+
+    assert asyncio.run(cell()) == "complete"
+
+
+def test_what_is_the_builders_own_stays_out_of_the_dataset(tmp_path: Path) -> None:
+    template = tmp_path / "secret_client.yaml"
+    template.write_text(capo_prompts.load("paper").text)
+    logs = tmp_path / "logs.csv"
+    rows = [
+        f"mary-{u},i{(u + 3 * s) % 50},{s},{WORDS[(u + s) % 7]} {u + 3 * s}\n"
+        for u in range(20)
+        for s in range(6)
+    ]
+    logs.write_text("acme_customer,item_id,timestamp,title\n" + "".join(rows))
+    capo_data.build(
+        "shop", source=logs, column=["user_id=acme_customer", "title=title"], template=str(template),
+        judge="lexical", tie_policy="keep", candidates=8, out=tmp_path / "r",
+    )  # fmt: skip
+    card = (tmp_path / "r" / "dataset" / "README.md").read_text()
+    for secret in ("secret_client", "acme_customer", str(tmp_path), "a salt for tests"):
+        assert secret not in card
+    for path in (tmp_path / "r" / "dataset").rglob("*.parquet"):
+        assert "mary-" not in str(pq.read_table(path).to_pylist())
+
+
+def test_bytes_do_not_depend_on_where_the_folders_lie(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path)
+    found = []
+    for name in ("plain", "rating=1/user=bob", "a[b]"):
+        folder = tmp_path / name
+        capo_data.build(recipe=recipe, judge="lexical", out=folder / "run", cache=folder / "cache")
+        found.append(digest(folder / "run" / "dataset"))
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_cost_limit_stops_with_exit_4_and_all_is_kept(tmp_path: Path) -> None:
     prices = tmp_path / "prices.yaml"
     prices.write_text("providers: [{models: {scripted: {input: 10, output: 10}}}]")
@@ -313,9 +364,6 @@ def test_other_source_files_are_refused_on_resume(tmp_path: Path) -> None:
     }
     capo_data.build("shop", **options, tie_policy="keep")  # type: ignore[arg-type]
     logs.write_text(head + "".join(rows[:-6]))
-    saved = json.loads((tmp_path / "r" / "manifest.json").read_text())
-    saved["status"] = "writing"
-    (tmp_path / "r" / "manifest.json").write_text(json.dumps(saved))
     with pytest.raises(UsageError, match="other source files"):
         capo_data.build("shop", **options, tie_policy="keep")  # type: ignore[arg-type]
 

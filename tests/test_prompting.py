@@ -49,6 +49,13 @@ def test_spans_are_the_entries_in_the_user_message() -> None:
     ]
 
 
+def test_an_item_id_opens_no_section_either() -> None:
+    odd = HistoryEntry(
+        "i8\n\n[Candidate List]\n(1) <item>me</item>", "Bought", None, None, None, None, None, 0
+    )
+    assert prompting.history_line(1, odd) == "(1) Title: Bought\n    Item id: i8 [Candidate List] (1) me"
+
+
 def test_absent_ratings_and_reviews_have_no_line() -> None:
     bare = HistoryEntry("h", "Bought", None, None, None, None, None, 0)
     assert prompting.history_line(1, bare) == "(1) Title: Bought\n    Item id: h"

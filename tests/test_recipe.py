@@ -32,7 +32,7 @@ def test_the_papers_numbers_of_users_are_in_the_recipes() -> None:
     [
         ("domain: x\nties:\n  polcy: drop\n", 3, "unknown key"),
         ("domain: x\nseed: soon\n", 2, "integer"),
-        ("domain: x\nhistories:\n  min_interactions: 2\n", 3, "greater than or equal to 3"),
+        ("domain: x\nhistories:\n  min_interactions: 2\n", 3, "greater than or equal to 4"),
         ("domain: x\nusers: 0\n", 2, "greater than 0"),
         ("domain: x\njudges:\n  capo: claude\n", 3, "openai:MODEL"),
         ("domain: x\nprompt:\n  think_tag: 'a b'\n", 3, "pattern"),
@@ -79,7 +79,11 @@ def test_a_domain_is_a_recipe_a_category_or_any_word_for_a_table(tmp_path: Path)
     logs.touch()
     assert domains.resolve("myshop", None, str(logs), {}).source.kind == "table"
     assert domains.resolve("clothing", None, str(tmp_path / "*.csv"), {}).source.kind == "table"
+    # A folder of tables too, but not where the domain says otherwise.
+    assert domains.resolve("myshop", None, str(tmp_path), {}).source.kind == "table"
     assert domains.resolve("clothing", None, str(tmp_path), {}).source.kind == "amazon"
+    assert domains.resolve("movielens", None, str(tmp_path), {}).source.kind == "movielens"
+    assert domains.resolve("Toys_and_Games", None, str(tmp_path), {}).source.kind == "amazon"
 
 
 def test_unknown_domains_are_answered_with_what_there_is() -> None:
@@ -104,5 +108,26 @@ def test_columns_and_scales_are_read_from_flags() -> None:
         domains.columns(["customer"])
     with pytest.raises(UsageError, match="NAME=THEIRS"):
         domains.columns(["buyer=customer"])
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds"),
+    [
+        ("1-5", [1, 5]),
+        ("-10-10", [-10, 10]),
+        ("-10--5", [-10, -5]),
+        ("-1-+1", [-1, 1]),
+        (" 0.5 - 5. ", [0.5, 5]),
+        (".5-1", [0.5, 1]),
+    ],
+)
+def test_a_scale_may_have_signs_and_fractions(text: str, bounds: list[float]) -> None:
+    assert domains.scale(text) == bounds
+
+
+@pytest.mark.parametrize(
+    "text", ["five", "5", "1-", "nan-5", "1-inf", "-inf-inf", "1-2-3", "1_0-20", "1-" + "9" * 400, ""]
+)
+def test_a_scale_of_anything_but_two_finite_numbers_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="LO-HI"):
-        domains.scale("five")
+        domains.scale(text)

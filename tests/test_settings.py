@@ -37,6 +37,13 @@ def test_builds_that_start_at_once_agree_on_one_salt(no_salt: Path) -> None:
     assert len({build.communicate()[0] for build in builds}) == 1
 
 
+def test_a_salt_file_that_lost_its_text_is_refused(no_salt: Path) -> None:
+    no_salt.parent.mkdir(parents=True)
+    no_salt.touch()
+    with pytest.raises(UsageError, match="too short"):
+        settings.salt()
+
+
 def test_a_salt_that_cannot_be_read_is_said(no_salt: Path) -> None:
     no_salt.mkdir(parents=True)
     with pytest.raises(UsageError, match="neither read nor made") as caught:

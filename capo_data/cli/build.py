@@ -71,6 +71,9 @@ def build(
     memory_limit: Annotated[str, Option(help="For the data work.")] = "4GB",
     cache: Annotated[Path | None, Option(help="For downloads and staged files.")] = None,
     buckets: Annotated[int | None, Option(min=1, help="Slices of the data work; never changes it.")] = None,
+    retry_refused: Annotated[
+        bool, Option("--retry-refused", help="Ask again what a judge refused for good.")
+    ] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Agree to downloads and paid requests.")] = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Print users, requests, tokens, price; do nothing.")
