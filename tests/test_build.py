@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import gzip
 import json
 import random
@@ -19,6 +20,8 @@ from judge_server import running
 
 import capo_data
 from capo_data.errors import BudgetError, PartialError, RunError, UsageError
+from capo_data.histories import pseudonym
+from capo_data.release.dataset import open_config
 from capo_data.release.leaks import find_leaks
 
 WORDS = ("hammer", "saw", "drill", "level", "chisel", "plane", "clamp")
@@ -123,13 +126,40 @@ def test_a_seed_changes_the_negatives_and_a_salt_the_names(
 
 
 def test_all_beauty_is_built_to_the_letter_of_its_official_split(tmp_path: Path) -> None:
-    found = capo_data.build(
-        "beauty", source=real_data("all_beauty_5core_2023"), judge="lexical", out=tmp_path / "r"
-    )
+    source = real_data("all_beauty_5core_2023")
+    found = capo_data.build("beauty", source=source, judge="lexical", out=tmp_path / "r")
     assert found.manifest["table1"]["users"] == 253
     assert found.manifest["table1"]["interactions"] == 2_535
-    assert found.manifest["rows"]["test/test"] == found.manifest["rows"]["test/validation"] == 253
-    assert capo_data.validate(tmp_path / "r").ok
+
+    def official(split: str) -> dict[str, list[str]]:
+        sequences: dict[str, list[str]] = {}
+        with (source / f"official_last_out.{split}.csv").open(newline="") as handle:
+            for line in csv.DictReader(handle):
+                name = pseudonym(b"a salt for tests", line["user_id"])
+                sequences.setdefault(name, []).append(line["parent_asin"])
+        return sequences
+
+    def released(config: str, split: str) -> dict[str, tuple[list[str], int, str]]:
+        rows = [
+            row for batch in open_config(found.run / "dataset", config, split) for row in batch.to_pylist()
+        ]
+        assert len(rows) == 253
+        return {
+            row["user"]: (
+                [entry["item_id"] for entry in row["history"]],
+                row["history_cut"],
+                row["candidates"][row["target_index"]]["item_id"],
+            )
+            for row in rows
+        }
+
+    train, valid, test = official("train"), official("valid"), official("test")
+    for user, (history, cut, target) in released("sft", "train").items():
+        assert (history, target) == (train[user][:-1][cut:], train[user][-1])
+    for user, (history, cut, target) in released("test", "validation").items():
+        assert (history, [target]) == (train[user][cut:], valid[user])
+    for user, (history, cut, target) in released("test", "test").items():
+        assert (history, [target]) == ((train[user] + valid[user])[cut:], test[user])
 
 
 def test_raw_beauty_with_few_titles_is_built_and_its_dirt_counted(tmp_path: Path) -> None:
