@@ -36,6 +36,19 @@ class Console:
 
     def result(self, values: Mapping[str, Any], human: Callable[[], object]) -> None:
         """The command's result: JSON for machines, whatever `human` returns (rich or text) for people."""
+        try:
+            self._print(values, human)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _silence_stdout()
+            self.as_json = False  # the error has to go elsewhere
+            raise CapoError(
+                "the result cannot be written", where="standard output", why=str(error)
+            ) from error
+
+    def _print(self, values: Mapping[str, Any], human: Callable[[], object]) -> None:
         if self.as_json:
             # A terminal would act on control characters that stand in somebody's text.
             plain = sys.stdout.isatty()
@@ -72,28 +85,43 @@ class Console:
         with interruptions() as interrupted:
             try:
                 yield
-            except BrokenPipeError:
-                # The reader (head, less) left: keep Python from complaining while it flushes at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            except BrokenPipeError:  # the reader (head, less) left
+                _silence_stdout()
                 sys.exit(1)
             except (Exception, KeyboardInterrupt) as error:
                 # Libraries (DuckDB, Arrow) may pass an interruption on as an error of their own.
-                stopped = interrupted() or isinstance(error, KeyboardInterrupt)
-                if not (stopped or isinstance(error, CapoError)):
+                if interrupted() or isinstance(error, KeyboardInterrupt):
+                    self.stopped()
+                told = self._told(error)
+                if told is None:
                     raise
                 self.reporter.finish()
-                if stopped:
-                    self.stopped()
-                elif isinstance(error, CapoError):
-                    self.error(error)
-                    sys.exit(error.exit_code)
+                self.error(told)
+                sys.exit(told.exit_code)
+
+    def _told(self, error: BaseException) -> CapoError | None:
+        """What a person can act on; None is a fault of ours, whose traceback is wanted."""
+        if isinstance(error, CapoError) or not isinstance(error, OSError):
+            return error if isinstance(error, CapoError) else None
+        return CapoError(
+            "the system refused to read or write",
+            where=str(error.filename or ""),
+            why=str(error),
+            next_command="free disk space or mend the permissions, then run the same command again",
+        )
 
     def stopped(self) -> NoReturn:
         """Says that somebody interrupted the work, and leaves."""
+        self.reporter.finish()
         if self.as_json:
             self.error(InterruptionError("interrupted", next_command="the same command goes on from there"))
         self.note("interrupted; what was finished is kept, the same command goes on from there")
         sys.exit(InterruptionError.exit_code)
+
+
+def _silence_stdout() -> None:
+    """Keeps Python from complaining when it flushes at exit what nobody takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class InterruptionError(CapoError):
