@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import glob
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from capo_data import recipe as recipes
 from capo_data.errors import UsageError
 from capo_data.recipe import Recipe
 
-_TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".json", ".parquet")
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_SCALE = re.compile(rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*")
 
 
 def resolve(
@@ -22,7 +24,8 @@ def resolve(
     """The recipe that a command line means.
 
     A domain with a shipped recipe takes that; any Amazon Reviews 2023 category takes the Amazon defaults
-    under its full name; with a table as source, any word is a domain. Fields given as flags win.
+    under its full name; with a table as source, any word is a domain. A folder is a table only for a word
+    that nobody knows: Amazon and MovieLens files come in folders too. Fields given as flags win.
 
     Args:
         domain: As typed.
@@ -43,7 +46,8 @@ def resolve(
             next_command=f"--domain with one of {', '.join(capo_releases.domains())},"
             " or capo-data build --domain demo to see how it goes",
         )
-    if is_table(source):
+    table = is_table(source)
+    if table and not (source and Path(source).expanduser().is_dir()):
         return _parse(domain, {"source": {"kind": "table"}}, overrides)
     if domain in capo_releases.domains():
         text = capo_releases.recipe_text(domain)
@@ -53,6 +57,8 @@ def resolve(
     if domain in ALL_CATEGORIES:
         judges = {"capo": "vllm:google/gemma-3-27b-it", "sft": "openai:gpt-4o"}
         return _parse(domain, {"source": {"kind": "amazon", "category": domain}, "judges": judges}, overrides)
+    if table:
+        return _parse(domain, {"source": {"kind": "table"}}, overrides)
     raise UsageError(
         f"no recipe for the domain {domain!r}",
         where="--domain",
@@ -63,12 +69,10 @@ def resolve(
 
 
 def is_table(source: str | None) -> bool:
-    """Whether a source is a table of one's own: a file (or a glob of files) and no archive."""
-    if source is None:
-        return False
-    found = [source] if Path(source).exists() else glob.glob(source, recursive=True)  # noqa: PTH207 - absolute patterns too
-    names = found or [source]
-    return all(name.lower().endswith(_TABLE_ENDINGS) and not Path(name).is_dir() for name in names)
+    """Whether a source is a table of one's own: a file, a glob of files, or a folder of files of one kind."""
+    from capo_data.sources import formats
+
+    return formats.is_table(source)
 
 
 def columns(pairs: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
@@ -95,20 +99,23 @@ def columns(pairs: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
 
 
 def scale(text: str | None) -> list[float] | None:
-    """`LO-HI` as two numbers.
+    """`LO-HI` as two numbers; either may have a sign (`-10-10` is -10 to 10).
 
     Raises:
-        UsageError: Not two numbers.
+        UsageError: Not two finite numbers.
     """
     if text is None:
         return None
-    try:
-        low, high = (float(number) for number in text.split("-"))
-    except ValueError as error:
+    found = _SCALE.fullmatch(text)
+    bounds = [float(number) for number in found.groups()] if found else []
+    if not bounds or not all(map(math.isfinite, bounds)):
         raise UsageError(
-            f"--scale {text!r} is not LO-HI", where="--scale", next_command="such as --scale 1-10"
-        ) from error
-    return [low, high]
+            f"--scale {text!r} is not LO-HI",
+            where="--scale",
+            why="it takes the lowest and the highest rating, two finite numbers",
+            next_command="such as --scale 1-10, or --scale=-10-10 for -10 to 10",
+        )
+    return bounds
 
 
 def _parse(domain: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:

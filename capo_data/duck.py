@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,14 @@ def literal(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
+def file_name(path: Path) -> str:
+    """SQL that names one file: DuckDB takes every name for a pattern."""
+    return literal(glob.escape(str(path)))
+
+
 def quoted(paths: Iterable[Path]) -> str:
     """A SQL list of file names."""
-    return f"[{', '.join(map(literal, paths))}]"
+    return f"[{', '.join(map(file_name, paths))}]"
 
 
 def parquet(paths: Iterable[Path]) -> str:

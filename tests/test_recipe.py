@@ -57,7 +57,10 @@ def test_flags_win_over_the_recipe_and_are_named_when_they_are_wrong() -> None:
     assert parse("domain: x\nseed: 1\n", "r", {"seed": 7, "ties.policy": "keep"}).ties.policy == "keep"
     with pytest.raises(RecipeError) as caught:
         parse("domain: x\n", "r", {"histories.min_interactions": 1})
-    assert "command line" in caught.value.where
+    assert caught.value.where == "--min-interactions"
+    with pytest.raises(RecipeError) as caught:
+        parse("domain: x\n", "r", {"judges.capo": "claude"})
+    assert caught.value.where == "--judge"
 
 
 def test_recipes_that_say_the_same_are_equal_and_changes_are_named() -> None:

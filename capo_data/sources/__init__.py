@@ -1,12 +1,14 @@
 """Where interactions and items come from: `stage` makes the same Parquet files of every source.
 
 Each source module offers `inputs(request)`, the files whose content identifies the input, and
-`read(request, folder, report)`, which writes interactions-*, items-* and dropped-*.parquet in the schemas
-of `capo_data.records` into a fresh folder; `READER_VERSION` goes up whenever it would write other rows.
+`read(request, folder, report)`, which writes interactions-*, items-*, dropped-* and touched-*.parquet in
+the schemas of `capo_data.records` into a fresh folder; `READER_VERSION` goes up whenever it would write
+other rows.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Protocol, cast
 
 from capo_data.errors import UsageError
 from capo_data.records import Reporter, SilentReporter, SourceRequest, StagedSource
+from capo_data.sources import unused
 from capo_data.sources.staging import ReadResult, SourcePlan
 
 __all__ = ["ReadResult", "SourcePlan", "plan", "stage"]
@@ -36,14 +39,14 @@ def stage(request: SourceRequest, *, report: Reporter | None = None) -> StagedSo
     nor times are part of it.
 
     Raises:
-        UsageError: The kind of source, its category or its path cannot work.
+        UsageError: The kind of source, its category, its path or a flag cannot work.
         SourceError: The input cannot be fetched or read.
         RunError: The cache cannot be written, the disk is full, or memory ran out.
     """
     from capo_data.sources import cache
 
     report = report or SilentReporter()
-    source = _source(request.kind)
+    source = _source(request)
     if request.kind == "amazon":
         from capo_data.sources import amazon
 
@@ -56,10 +59,10 @@ def plan(request: SourceRequest) -> SourcePlan:
     """What `stage` would fetch and write; nothing is downloaded.
 
     Raises:
-        UsageError: The kind of source, its category or its path cannot work.
+        UsageError: The kind of source, its category, its path or a flag cannot work.
         SourceError: A local file is missing.
     """
-    source = _source(request.kind)
+    source = _source(request)
     if request.kind == "amazon":
         from capo_data.sources import amazon
 
@@ -68,15 +71,16 @@ def plan(request: SourceRequest) -> SourcePlan:
     return SourcePlan(0, sum(path.stat().st_size for path in files), tuple(path.name for path in files))
 
 
-def _source(kind: str) -> _Source:
-    if kind not in KINDS:
+def _source(request: SourceRequest) -> _Source:
+    if request.kind not in KINDS:
         raise UsageError(
-            f"there is no source {kind!r}",
+            f"there is no source {request.kind!r}",
             where="source",
             why=f"there are {', '.join(KINDS)}",
             next_command="name one",
         )
-    return cast("_Source", import_module(f"capo_data.sources.{kind}"))
+    unused.refuse(request)
+    return cast("_Source", import_module(f"capo_data.sources.{request.kind}"))
 
 
 def _how(request: SourceRequest, source: _Source, report: Reporter) -> dict[str, object]:
@@ -89,9 +93,13 @@ def _how(request: SourceRequest, source: _Source, report: Reporter) -> dict[str,
     files = source.inputs(request)
     contents = [(path.suffix, cache.content_hash(path, request.cache, report)) for path in files]
     if request.kind == "table":  # shards come in any order: sorted by content, interactions before items
-        from capo_data.sources import table
+        from capo_data.sources import parquet_file, table
 
-        first_item = len(contents) - len(table.item_files(request))
-        contents = [*sorted(contents[:first_item]), ("items", ""), *sorted(contents[first_item:])]
+        told = [json.dumps(parquet_file.path_columns(path), sort_keys=True) for path in files]
+        shards = [(*content, columns) for content, columns in zip(contents, told, strict=True)]
+        first_item = len(shards) - len(table.item_files(request))
+        how["shards"] = [sorted(shards[:first_item]), sorted(shards[first_item:])]
+    else:
+        how["files"] = contents
     scale = asdict(request.scale) if request.scale else None
-    return how | {"files": contents, "columns": dict(request.columns), "scale": scale}
+    return how | {"columns": dict(request.columns), "scale": scale}

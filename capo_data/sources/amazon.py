@@ -16,6 +16,7 @@ from pathlib import Path
 from capo_data.errors import SourceError, UsageError
 from capo_data.records import RatingScale, Reporter, SourceRequest
 from capo_data.sources import download, jsonl, table
+from capo_data.sources.rows import identity
 from capo_data.sources.staging import ReadResult, SourcePlan, open_staging
 
 READER_VERSION = 1
@@ -72,6 +73,7 @@ ALL_CATEGORIES: tuple[str, ...] = (
 _REVIEWS = "raw/review_categories"
 _METADATA = "raw/meta_categories"
 _SCALE = RatingScale(1, 5)
+_ITEM = f"coalesce({identity('parent_asin')}, asin)"
 
 
 def category_of(request: SourceRequest) -> str:
@@ -145,7 +147,7 @@ def read(request: SourceRequest, folder: Path, report: Reporter) -> ReadResult:
         staging.interactions(
             jsonl.row_file(reviews, columns),
             lambda rows: (
-                f"""SELECT line, user_id, coalesce(nullif(parent_asin, ''), asin) AS item_id, rating,
+                f"""SELECT line, user_id, {_ITEM} AS item_id, rating,
                 timestamp AS given_time, try_cast(timestamp AS BIGINT) AS timestamp, text AS review,
                 coalesce(asin <> parent_asin, false) AS child_asin FROM ({rows})"""
             ),
@@ -159,7 +161,7 @@ def read(request: SourceRequest, folder: Path, report: Reporter) -> ReadResult:
                 staging.items(
                     jsonl.row_file(path, ("parent_asin", "asin", "title", "description", "details")),
                     lambda rows: (
-                        f"""SELECT line, coalesce(nullif(parent_asin, ''), asin) AS item_id, title,
+                        f"""SELECT line, {_ITEM} AS item_id, title,
                         description, details FROM ({rows})"""
                     ),
                     key="parent_asin",

@@ -1,6 +1,6 @@
 """Raw input is staged to Parquet once: a folder of the cache, named by what was read and how.
 
-staged/<fingerprint>/    interactions-*, items-*, dropped-*.parquet and staged.json
+staged/<fingerprint>/    interactions-*, items-*, dropped-*, touched-*.parquet and staged.json
 staged/hashes/           content hash by (path, size, modification time), so that files are hashed once
 """
 
@@ -41,7 +41,7 @@ def content_hash(path: Path, cache: Path, report: Reporter) -> str:
             digest.update(chunk)
             report.advance(len(chunk))
     report.finish()
-    with _writing(cache / "staged"):
+    with writing(cache / "staged"):
         memo.parent.mkdir(parents=True, exist_ok=True)
         beside = memo.with_suffix(f".{os.getpid()}-{get_ident()}")  # no other build writes the same file
         beside.write_text(digest.hexdigest())
@@ -71,7 +71,7 @@ def staged(cache: Path, key: str, read: Callable[[Path], ReadResult]) -> StagedS
     folder = root / key
     if (folder / _NOTE).exists():
         return _load(folder)
-    with _writing(root):
+    with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{key}.lock"):
             if not (folder / _NOTE).exists():
@@ -89,7 +89,8 @@ def staged(cache: Path, key: str, read: Callable[[Path], ReadResult]) -> StagedS
 
 
 @contextmanager
-def _writing(root: Path) -> Iterator[None]:
+def writing(root: Path) -> Iterator[None]:
+    """What the system says of a folder that cannot be written becomes a `RunError`."""
     try:
         yield
     except OSError as error:
@@ -103,8 +104,9 @@ def _writing(root: Path) -> Iterator[None]:
 
 def _load(folder: Path) -> StagedSource:
     note = json.loads((folder / _NOTE).read_text())
-    interactions, items, dropped = (
-        tuple(sorted(folder.glob(f"{kind}-*.parquet"))) for kind in ("interactions", "items", "dropped")
+    interactions, items, dropped, touched = (
+        tuple(sorted(folder.glob(f"{kind}-*.parquet")))
+        for kind in ("interactions", "items", "dropped", "touched")
     )
     return StagedSource(
         interactions=interactions,
@@ -113,4 +115,5 @@ def _load(folder: Path) -> StagedSource:
         dirt=Counter(note["dirt"]),  # kinds that did not occur count 0
         scale=RatingScale(**note["scale"]),
         fingerprint=note["fingerprint"],
+        touched=touched,
     )

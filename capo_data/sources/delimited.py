@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from capo_data.duck import literal
+from capo_data.duck import file_name, literal
 from capo_data.errors import SourceError
+from capo_data.sources.formats import is_gzipped
 from capo_data.sources.jsonl import empty_file, numbered_lines
-from capo_data.sources.rows import CarefulRow, RowFile, identifier
+from capo_data.sources.rows import CarefulRow, RowFile, compression, identifier
 
 _RECORD_LINES = 1_000  # a quoted cell that runs on for more lines is taken for a stray quote
 _SEPARATORS = ",\t;|"
@@ -19,8 +20,10 @@ _SEPARATORS = ",\t;|"
 def header_of(path: Path) -> tuple[tuple[str, ...], str]:
     """The names in the first line, and the separator: the one of `, TAB ; |` that occurs most in it.
 
+    A column without a name, as pandas writes its index, is called `unnamed 1` by its place.
+
     Raises:
-        SourceError: The file is empty, not UTF-8, or two columns share a name.
+        SourceError: The file is empty, not UTF-8, has old Macs' line ends, or two columns of one name.
     """
     for _, line in numbered_lines(path):
         try:
@@ -32,8 +35,11 @@ def header_of(path: Path) -> tuple[tuple[str, ...], str]:
                 why=str(error),
                 next_command=f"iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}",
             ) from error
+        if "\r" in text:
+            raise _old_line_ends(path)
         separator = max(_SEPARATORS, key=text.count)
-        names = tuple(name.strip() for name in next(csv.reader([text], delimiter=separator), []))
+        cells = next(csv.reader([text], delimiter=separator), [])
+        names = tuple(name.strip() or f"unnamed {place}" for place, name in enumerate(cells, 1))
         if len({name.lower() for name in names}) < len(names):
             raise SourceError(
                 f"{path.name} has two columns of one name",
@@ -70,7 +76,8 @@ def row_file(
     wanted = ", ".join(identifier(name) for name in columns)
     quote = "'\"'" if quoted else "''"
     fast = (
-        f"SELECT {wanted}, NULL::BIGINT AS line FROM read_csv({literal(path)}, auto_detect = false, "
+        f"SELECT {wanted}, NULL::BIGINT AS line FROM read_csv({file_name(path)}, auto_detect = false, "
+        f"hive_partitioning = false, compression = {compression(path)}, "
         f"header = {header}, delim = {literal(separator)}, quote = {quote}, escape = {quote}, "
         f"encoding = {literal(encoding)}, columns = {{{types}}})"
     )
@@ -88,6 +95,16 @@ def row_file(
                 yield line, tuple(cells[place] or None for place in places), ""
 
     return RowFile(path, columns, fast, careful)
+
+
+def _old_line_ends(path: Path) -> SourceError:
+    unpack, name = ("gzip -dc", path.stem) if is_gzipped(path) else ("cat", path.name)
+    return SourceError(
+        f"{path.name} ends its lines with carriage returns alone",
+        where=f"{path}:1",
+        why="old Macs did; the whole file would be one line",
+        next_command=rf"{unpack} {path.name} | tr '\r' '\n' > lines-{name}",
+    )
 
 
 def _records(

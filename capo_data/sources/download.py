@@ -15,13 +15,15 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_data.errors import SourceError
 from capo_data.records import Reporter
+from capo_data.sources.cache import writing
 from capo_data.sources.staging import SourcePlan
 
 if TYPE_CHECKING:
@@ -89,16 +91,19 @@ def fetch(
 
     Dropped connections, timeouts, 429 and 5xx are tried again with growing pauses; the count starts anew
     with each byte that arrives. What is there stays in `NAME.ETAG.part`, also for a
-    later run.
+    later run. A file that another process or thread is fetching is waited for.
 
     Raises:
+        RunError: The folder cannot be written.
         SourceError: The Hub does not answer or refuses, the disk is too small, or the content is wrong.
     """
     missing = [name for name in names if not (folder / name).exists()]
     remote = [_look_up(name) for name in missing]
     _check_disk(remote, folder)
     for file in remote:
-        _fetch(file, folder, report, sleep)
+        with _alone(file.target(folder), report):
+            if not file.target(folder).exists():
+                _fetch(file, folder, report, sleep)
     return tuple(folder / name for name in names)
 
 
@@ -123,11 +128,29 @@ def _look_up(name: str) -> _Remote:
     return _Remote(name, url, found.size, found.etag)
 
 
+@contextmanager
+def _alone(target: Path, report: Reporter) -> Iterator[None]:
+    """One download of a file at a time, whoever asks for it: the others wait."""
+    from filelock import FileLock, Timeout
+
+    with writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.with_name(f"{target.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            report.note(f"another build downloads {target.name}; waiting for it")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _fetch(file: _Remote, folder: Path, report: Reporter, sleep: Callable[[float], object]) -> None:
     import httpx2
 
     target, part = file.target(folder), file.part(folder)
-    part.parent.mkdir(parents=True, exist_ok=True)
     for stale in part.parent.glob(f"{target.name}.*.part"):
         if stale != part:
             stale.unlink()

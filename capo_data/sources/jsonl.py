@@ -6,14 +6,18 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from capo_data.duck import literal
+from capo_data.duck import file_name, literal
 from capo_data.errors import SourceError
-from capo_data.sources.rows import MENDED, CarefulRow, RowFile, identifier
+from capo_data.sources.formats import is_gzipped
+from capo_data.sources.rows import MENDED, CarefulRow, RowFile, compression, identifier
+
+if TYPE_CHECKING:
+    import duckdb
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -33,7 +37,8 @@ def row_file(path: Path, columns: tuple[str, ...]) -> RowFile:
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
     names = ", ".join(identifier(name) for name in columns)
     fast = (
-        f"SELECT {names}, NULL::BIGINT AS line FROM read_json({literal(path)}, format = 'newline_delimited', "
+        f"SELECT {names}, NULL::BIGINT AS line FROM read_json({file_name(path)}, "
+        f"compression = {compression(path)}, hive_partitioning = false, format = 'newline_delimited', "
         f"columns = {{{types}}}, auto_detect = false, records = true)"
     )
     return RowFile(path, columns, fast, lambda: careful_rows(path, columns))
@@ -96,6 +101,26 @@ def keys_of(path: Path) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def occurring(connection: duckdb.DuckDBPyConnection, path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that any object of the file has a value for; lines that are broken are passed over."""
+    import duckdb
+
+    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    counts = ", ".join(f"count({identifier(name)})" for name in names)
+    try:
+        (found,) = connection.execute(
+            f"SELECT {counts} FROM read_json({file_name(path)}, compression = {compression(path)}, "
+            "hive_partitioning = false, format = 'newline_delimited', auto_detect = false, records = true, "
+            f"ignore_errors = true, columns = {{{types}}})"
+        ).fetchall()
+    except (
+        duckdb.InvalidInputException,
+        duckdb.IOException,
+    ):  # beyond what can be passed over: what was seen has to do
+        return ()
+    return tuple(name for name, count in zip(names, found, strict=True) if count)
+
+
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
@@ -119,7 +144,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     with raw:
         if empty:
             raise empty_file(path)
-        if path.suffix == ".gz":
+        if is_gzipped(path):
             with gzip.open(raw) as unpacked:
                 yield cast("BinaryIO", unpacked)
         else:
@@ -191,8 +216,7 @@ def _several_values(path: Path, line: int) -> SourceError:
 
 
 def _layout(path: Path, line: int, what: str, filter_: str) -> SourceError:
-    unpack = "gzip -dc" if path.suffix == ".gz" else "cat"
-    name = path.name.removesuffix(".gz")
+    unpack, name = ("gzip -dc", path.stem) if is_gzipped(path) else ("cat", path.name)
     return SourceError(
         f"{path.name} {what}",
         where=f"{path}:{line}",

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from capo_data.duck import literal
+from capo_data.duck import literal, parquet
 from capo_data.errors import SourceError, UsageError
 from capo_data.records import RatingScale, Reporter, SourceRequest
 from capo_data.sources import delimited
@@ -101,8 +101,8 @@ def read(request: SourceRequest, folder: Path, report: Reporter) -> ReadResult:
             _row_file(root / layout.ratings, _RATING, layout, layout.separator),
             lambda rows: (
                 f"""SELECT line, userId AS user_id, movieId AS item_id, rating, timestamp AS given_time,
-                    try_cast(timestamp AS BIGINT) * 1000 AS timestamp, {review} AS review,
-                false AS child_asin FROM ({rows}) {join}"""
+                    try_cast(try_cast(timestamp AS HUGEINT) * 1000 AS BIGINT) AS timestamp,
+                    {review} AS review, false AS child_asin FROM ({rows}) {join}"""
             ),
             scale=scale,
             keys=("userId", "movieId", "timestamp"),
@@ -142,7 +142,7 @@ def _said(staging: Staging, path: Path, layout: _Layout) -> str:
                 string_agg(tag, ', ' ORDER BY try_cast(timestamp AS BIGINT), tag) AS said
             FROM ({rows.sql}) WHERE trim(tag) <> '' GROUP BY ALL) TO {literal(kept)} (FORMAT parquet)"""
     )
-    return f"SELECT * FROM read_parquet({literal(kept)})"
+    return f"SELECT * FROM {parquet([kept])}"
 
 
 def _row_file(path: Path, names: tuple[str, ...], layout: _Layout, separator: str) -> RowFile:

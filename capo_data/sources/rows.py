@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from capo_data.duck import literal
+from capo_data.duck import parquet
 from capo_data.errors import SourceError
 from capo_data.records import Reporter
+from capo_data.sources.formats import is_gzipped
 
 _CAREFUL_BATCH = 20_000
 
@@ -50,6 +51,20 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def compression(path: Path) -> str:
+    """How DuckDB shall unpack a text file, told as `formats` tells it."""
+    return "'gzip'" if is_gzipped(path) else "'none'"
+
+
+def identity(column: str) -> str:
+    """SQL of an id: exactly as it stands, null where it is empty or nothing but white space.
+
+    The first branch decides nearly every row and is much faster than the second.
+    """
+    return f"""CASE WHEN ascii({column}) BETWEEN 33 AND 126 THEN {column}
+        WHEN {has_text(column)} THEN {column} END"""
+
+
 def flat_text(column: str) -> str:
     """SQL that lays a JSON list or object out as text; other text stays as it is.
 
@@ -66,8 +81,11 @@ def flat_text(column: str) -> str:
 
 
 def has_text(column: str) -> str:
-    """SQL that tells whether there is more than white space (much faster than trim with a set)."""
-    return rf"regexp_matches({column}, '\S')"
+    r"""SQL that tells whether there is more than white space (much faster than trim with a set).
+
+    White space is Unicode's, no-break spaces included; `\s` alone would be that of ASCII.
+    """
+    return rf"regexp_matches({column}, '[^\s\x0b\x1c-\x1f\x{{85}}\p{{Z}}]')"
 
 
 def read_carefully(file: RowFile, cause: Exception, scratch: Path, report: Reporter) -> Rows:
@@ -103,4 +121,4 @@ def read_carefully(file: RowFile, cause: Exception, scratch: Path, report: Repor
                 columns = zip(zip(*kept, strict=True), schema, strict=True)
                 arrays = [pa.array(cells, kind.type) for cells, kind in columns]
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
-    return Rows(f"SELECT * FROM read_parquet({literal(target)})", tuple(broken), mended)
+    return Rows(f"SELECT * FROM {parquet([target])}", tuple(broken), mended)

@@ -25,7 +25,8 @@ Kinds of dirt (`ReadResult.dirt` holds those that occurred):
     item_without_metadata  distinct items reviewed without an item row that has a title         kept
     ====================== ==================================================================== =======
 
-Later rooms keep the earliest of duplicate events; here they are only counted.
+Later rooms keep the earliest of duplicate events; here they are only counted. A row with user and
+item but no usable time is dropped, yet tells that the user knows the item, so touched-*.parquet holds it too.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_data.duck import connect, literal
+from capo_data.duck import connect, literal, parquet
 from capo_data.errors import SourceError
 from capo_data.records import (
     RatingScale,
@@ -47,13 +48,13 @@ from capo_data.records import (
     interactions_schema,
     items_schema,
 )
-from capo_data.sources.rows import MENDED, RowFile, Rows, flat_text, has_text, read_carefully
+from capo_data.sources.rows import MENDED, RowFile, Rows, flat_text, has_text, identity, read_carefully
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-READER_VERSION = 1  # goes up whenever staged rows would differ, whatever the source
+READER_VERSION = 2  # goes up whenever staged rows would differ, whatever the source
 
 # As in `capo_data.text`: a tag starts with a letter, a slash or an exclamation mark ("<3" is text).
 _HTML = "<[/!]?[A-Za-z][^<>]*>"
@@ -99,6 +100,32 @@ class SourcePlan:
 
 class _NeedsCare(Exception):  # noqa: N818 - no error: it asks for the careful path
     """A row cannot be used and its line number is not known."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """What was found while the usable rows of a file were written.
+
+    Attributes:
+        dirt: The count of each flag.
+        dropped: Line and reason of each row that cannot be used.
+        touched: user_id and item_id of those among them that have both.
+    """
+
+    dirt: Counter[str] = field(default_factory=Counter)
+    dropped: list[tuple[int, str]] = field(default_factory=list)
+    touched: list[pa.RecordBatch] = field(default_factory=list)
+
+    def add(self, unusable: pa.RecordBatch) -> None:
+        """Rows with a line and a reason."""
+        import pyarrow.compute as pc
+
+        lines, reasons = (unusable.column(name).to_pylist() for name in ("line", "reason"))
+        self.dropped += zip(lines, reasons, strict=True)
+        if "user_id" in unusable.schema.names:
+            pairs = unusable.select(["user_id", "item_id"])
+            pairs = pairs.filter(pc.and_(pc.is_valid(pairs["user_id"]), pc.is_valid(pairs["item_id"])))
+            self.touched += [pairs] if pairs.num_rows else []
 
 
 @contextmanager
@@ -156,7 +183,7 @@ class Staging:
         def query(source: str) -> str:
             return f"""
             WITH given AS (
-                SELECT line, nullif(user_id, '') AS user_id, nullif(item_id, '') AS item_id,
+                SELECT line, {identity("user_id")} AS user_id, {identity("item_id")} AS item_id,
                     nullif(rating, '') AS given_rating, try_cast(rating AS DOUBLE) AS rating,
                     nullif(given_time, '') AS given_time, timestamp, review, child_asin,
                     NOT {has_text("review")} AS blank
@@ -184,9 +211,9 @@ class Staging:
 
         def query(source: str) -> str:
             return f"""
-            SELECT nullif(item_id, '') AS item_id, CASE WHEN {has_text("title")} THEN title END AS title,
+            SELECT {identity("item_id")} AS item_id, CASE WHEN {has_text("title")} THEN title END AS title,
                 {flat_text("description")} AS description, {flat_text("details")} AS details,
-                CASE WHEN nullif(item_id, '') IS NULL THEN 'missing_key: {name}' END AS reason,
+                CASE WHEN ({identity("item_id")}) IS NULL THEN 'missing_key: {name}' END AS reason,
                 line, {has_text("title")} IS NOT TRUE AS empty_title
             FROM ({select(source)})"""
 
@@ -203,7 +230,7 @@ class Staging:
             )
         except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as error:
             return read_carefully(file, error, self.scratch, self.report)
-        return Rows(f"SELECT * FROM read_parquet({literal(target)})")
+        return Rows(f"SELECT * FROM {parquet([target])}")
 
     def drop_broken(self, file: RowFile, rows: Rows) -> None:
         """Keeps the file's broken lines with their reasons, and counts them and the mended ones."""
@@ -216,13 +243,13 @@ class Staging:
         Raises:
             SourceError: No interaction is left.
         """
-        interactions = f"read_parquet({literal(self.folder / 'interactions-*.parquet')})"
+        interactions = parquet(sorted(self.folder.glob("interactions-*.parquet")))
         rows, distinct = self._one(
             f"""SELECT (SELECT count(*) FROM {interactions}),
                 (SELECT count(*) FROM (SELECT DISTINCT user_id, item_id FROM {interactions}))"""
         )
         if not rows:
-            counts = ", ".join(f"{kind} {count}" for kind, count in sorted(self.dirt.items()))
+            counts = ", ".join(f"{kind} {count}" for kind, count in sorted(self.dirt.items()) if count)
             raise SourceError(
                 "the source holds no usable interaction",
                 why=counts or "it has no rows",
@@ -230,8 +257,8 @@ class Staging:
             )
         self.dirt["duplicate_event"] += rows - distinct
         reviewed = f"SELECT DISTINCT item_id FROM {interactions}"
-        if any(self.folder.glob("items-*.parquet")):
-            items = f"read_parquet({literal(self.folder / 'items-*.parquet')})"
+        if files := sorted(self.folder.glob("items-*.parquet")):
+            items = parquet(files)
             (duplicates,) = self._one(f"SELECT count(*) - count(DISTINCT item_id) FROM {items}")
             self.dirt["duplicate_item"] += duplicates
             reviewed += f" EXCEPT SELECT item_id FROM {items} WHERE title IS NOT NULL"
@@ -260,7 +287,7 @@ class Staging:
         self.report.start(f"reading {file.path.name}")
         try:
             rows = rows or Rows(file.fast)
-            dirt, dropped = self._write(target, rows, query, schema, flags)
+            written = self._write(target, rows, query, schema, flags)
         except (
             _NeedsCare,
             duckdb.InvalidInputException,
@@ -268,9 +295,10 @@ class Staging:
             duckdb.IOException,
         ) as error:
             rows = read_carefully(file, error, self.scratch, self.report)
-            dirt, dropped = self._write(target, rows, query, schema, flags)
-        self.dirt.update(dirt)
-        self._drop(file, dropped)
+            written = self._write(target, rows, query, schema, flags)
+        self.dirt.update(written.dirt)
+        self._drop(file, written.dropped)
+        self._touch(written.touched)
         self.drop_broken(file, rows)
         self.report.finish()
         return rows
@@ -282,14 +310,13 @@ class Staging:
         query: Callable[[str], str],
         schema: pa.Schema,
         flags: tuple[str, ...],
-    ) -> tuple[Counter[str], list[tuple[int, str]]]:
-        """Streams usable rows into `target`; gives the count of each flag, and the unusable rows."""
+    ) -> _Written:
+        """Streams usable rows into `target`."""
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        dirt: Counter[str] = Counter()
-        dropped: list[tuple[int, str]] = []
+        written = _Written()
         # Ids and texts hardly repeat within a row group: dictionaries would cost time and gain nothing.
         with pq.ParquetWriter(target, schema, compression="zstd", use_dictionary=["rating"]) as writer:
             for batch in self._batches(query(rows.sql)):
@@ -298,19 +325,15 @@ class Staging:
                     unusable = batch.filter(pc.is_valid(batch.column("reason")))
                     if unusable.column("line").null_count:
                         raise _NeedsCare(f"a row cannot be used ({unusable.column('reason')[0]})")
-                    dropped += zip(
-                        unusable.column("line").to_pylist(),
-                        unusable.column("reason").to_pylist(),
-                        strict=True,
-                    )
+                    written.add(unusable)
                     usable = batch.filter(pc.is_null(batch.column("reason")))
                 writer.write_batch(
                     pa.RecordBatch.from_arrays([usable.column(name) for name in schema.names], schema=schema)
                 )
                 for flag in flags:
-                    dirt[flag] += pc.sum(usable.column(flag)).as_py() or 0
+                    written.dirt[flag] += pc.sum(usable.column(flag)).as_py() or 0
                 self.report.advance(batch.num_rows)
-        return dirt, dropped
+        return written
 
     def _batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """The rows of a query as they come; what DuckDB cannot parse on the way asks for the careful path."""
@@ -340,6 +363,13 @@ class Staging:
         ]
         target = self._next("dropped")
         pq.write_table(pa.Table.from_pylist(rows, schema=dropped_schema()), target, compression="zstd")
+
+    def _touch(self, touched: Sequence[pa.RecordBatch]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if touched:
+            pq.write_table(pa.Table.from_batches(touched), self._next("touched"), compression="zstd")
 
     def _next(self, kind: str) -> Path:
         part = self._parts[kind]

@@ -273,3 +273,13 @@ def test_without_a_folder_the_raw_files_come_from_the_hub_once(
     assert len(rows(first.interactions)) == len(rows(first.items)) == 1
     assert plan(wanted).download_bytes == 0
     assert [path.name for path in amazon.inputs(wanted)] == ["All_Beauty.jsonl", "meta_All_Beauty.jsonl"]
+
+
+def test_the_columns_of_an_items_file_can_be_told(tmp_path: Path):
+    folder = write(tmp_path / "in", [review("u", "i"), review("u", "\u00a0", asin="j")])
+    (folder / "titles.csv").write_text("code,label,title\ni,Right,Wrong\n")
+    staged = stage(
+        request(folder, tmp_path / "cache", items="titles.csv", columns={"item_id": "code", "title": "label"})
+    )
+    assert [(row["item_id"], row["title"]) for row in rows(staged.items)] == [("i", "Right")]
+    assert sorted(row["item_id"] for row in rows(staged.interactions)) == ["i", "j"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hub_server import Hub, serve
 
-from capo_data.errors import SourceError
+from capo_data.errors import RunError, SourceError
 from capo_data.records import SilentReporter
 from capo_data.sources import download
 
@@ -60,7 +62,7 @@ def test_a_file_arrives_whole_and_is_not_asked_for_again(hub: Hub, tmp_path: Pat
     requests = len(hub.log)
     fetch(tmp_path)
     assert len(hub.log) == requests
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} <= {".jsonl", ".lock"}
 
 
 def test_dropped_connections_are_continued_where_they_broke(hub: Hub, tmp_path: Path):
@@ -150,3 +152,48 @@ def test_a_plan_without_a_hub_is_a_note(tmp_path: Path, monkeypatch: pytest.Monk
     plan = download.plan([NAME], tmp_path)
     assert plan.download_bytes is None
     assert "127.0.0.1:9" in plan.notes[0]
+
+
+class Second(Progress):
+    """Tells when its build has come as far as it gets beside another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = Event()
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self.here.set()
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        self.here.set()
+
+
+class First(Progress):
+    """Does not begin to download before the second build is there."""
+
+    def __init__(self, holds: Event, second: Event) -> None:
+        super().__init__()
+        self.holds, self.second = holds, second
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self.holds.set()
+        assert self.second.wait(60)
+
+
+def test_two_builds_at_once_download_a_file_once(hub: Hub, tmp_path: Path):
+    second, holds = Second(), Event()
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(fetch, tmp_path, First(holds, second.here))
+        assert holds.wait(60)
+        two = pool.submit(fetch, tmp_path, second)
+        assert one.result() == two.result()
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert hub.ranges() == ["bytes=0-"]
+    assert second.notes == ["another build downloads All_Beauty.jsonl; waiting for it"]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_run(hub: Hub, tmp_path: Path):
+    (tmp_path / "raw").write_text("a file where a folder should be")
+    with pytest.raises(RunError, match="cannot be written"):
+        fetch(tmp_path)

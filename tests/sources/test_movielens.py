@@ -97,7 +97,7 @@ def test_a_zip_reads_like_its_folder(tmp_path: Path):
 
 def test_broken_ratings_and_tags_are_dropped_with_their_lines(tmp_path: Path):
     files = dict(LATEST)
-    files["ratings.csv"] += "2,20\n2,20,6.0,later\n2,20,6.0,5\n"
+    files["ratings.csv"] += "2,20\n2,20,6.0,later\n2,20,6.0,5\n2,20,6.0,9223372036854775807\n"
     files["tags.csv"] += "1,20\n"
     staged, interactions, _ = read(write(tmp_path / "ml", files), tmp_path / "cache")
     dropped = {
@@ -106,9 +106,10 @@ def test_broken_ratings_and_tags_are_dropped_with_their_lines(tmp_path: Path):
     assert dropped == {
         "ratings.csv:5": "broken_line: 2 cells, 4 expected",
         "ratings.csv:6": "bad_timestamp: later",
+        "ratings.csv:8": "bad_timestamp: 9223372036854775807",
         "tags.csv:5": "broken_line: 2 cells, 4 expected",
     }
-    assert staged.dirt == {"broken_line": 2, "bad_timestamp": 1, "rating_out_of_scale": 1}
+    assert staged.dirt == {"broken_line": 2, "bad_timestamp": 2, "rating_out_of_scale": 1}
     assert len(interactions) == 4
 
 

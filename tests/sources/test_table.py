@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -313,3 +315,159 @@ def test_a_plan_names_the_files(tmp_path: Path):
     planned = plan(SourceRequest(kind="table", domain="x", cache=tmp_path / "cache", path=str(log)))
     assert (planned.download_bytes, planned.files) == (0, ("log.csv",))
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_csv_of_pandas_with_its_index_loads(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    pd.DataFrame(LOG).to_csv(path)
+    assert path.read_text().startswith(",user_id,")
+    assert by_user_and_time(run(path, tmp_path / "cache")) == EXPECTED
+    path.write_text(path.read_text() + "3,u3,a\n")  # read line by line, it is the same
+    staged = run(path, tmp_path / "cache")
+    assert by_user_and_time(staged) == EXPECTED
+    assert staged.dirt["broken_line"] == 1
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_line_ends_of_old_macs_are_named_with_their_mend(tmp_path: Path, ending: str):
+    content = b"user,item,time\ru,a,1600000000\rv,a,1600000001\r"
+    path = tmp_path / f"log{ending}"
+    path.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    with pytest.raises(SourceError, match=f"^{path.name} ends its lines with carriage returns") as error:
+        run(path, tmp_path / "cache")
+    mend = error.value.next_command
+    assert r"| tr '\r' '\n' > lines-log.csv" in mend
+    subprocess.run(mend, shell=True, cwd=tmp_path, check=True)
+    assert len(by_user_and_time(run(tmp_path / "lines-log.csv", tmp_path / "cache"))) == 2
+
+
+def lines(*records: dict, before: int = 0) -> str:
+    plain = ({"user_id": f"u{n}", "item_id": "a", "timestamp": n} for n in range(before))
+    return "".join(json.dumps(record) + "\n" for record in (*plain, *records))
+
+
+LATE = {"user_id": "late", "item_id": "b", "timestamp": 9, "stars": 4, "review_text": "fine", "shown": "Soap"}
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_keys_that_jsonl_shows_late_are_read(tmp_path: Path, clean: bool):
+    path = tmp_path / "log.jsonl"
+    path.write_text(lines(LATE, before=3_000) + ("" if clean else "{broken\n"))
+    staged = run(path, tmp_path / "cache", columns={"title": "shown"})
+    (late,) = (row for row in rows(staged.interactions) if row["user_id"] == "late")
+    assert (late["rating"], late["review"]) == (4.0, "fine")
+    assert [row["title"] for row in rows(staged.items) if row["item_id"] == "b"] == ["Soap"]
+
+
+def test_titles_that_items_show_late_are_read(tmp_path: Path):
+    path = tmp_path / "items.jsonl"
+    late = {"asin": "b", "name": "Soap", "categories": ["Bath"], "attributes": {"Brand": "Acme"}}
+    path.write_text("".join(json.dumps({"asin": f"a{n}"}) + "\n" for n in range(3_000)) + json.dumps(late))
+    staged = run(write_log(tmp_path, ".csv"), tmp_path / "cache", items=str(path))
+    (item,) = (row for row in rows(staged.items) if row["item_id"] == "b")
+    assert item == {"item_id": "b", "title": "Soap", "description": "Bath", "details": "Brand: Acme"}
+
+
+def test_a_key_that_jsonl_shows_nowhere_is_an_error_where_it_was_named(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(lines(LATE, before=3_000))
+    with pytest.raises(SourceError, match="no column for rating") as error:
+        run(path, tmp_path / "cache", columns={"rating": "starz"})
+    assert "looked for starz; found user_id, item_id, timestamp" in error.value.why
+
+
+def test_a_named_column_that_the_items_lack_is_an_error(tmp_path: Path):
+    items = tmp_path / "items.csv"
+    items.write_text("item_id,title\na,A\n")
+    log = write_log(tmp_path, ".csv")
+    with pytest.raises(SourceError, match="no column for title") as error:
+        run(log, tmp_path / "cache", items=str(items), columns={"title": "label"})
+    assert "looked for label" in error.value.why
+    renamed = tmp_path / "renamed.csv"  # the item's id may be called one thing here and another there
+    renamed.write_text(log.read_text().replace("item_id", "thing", 1))
+    staged = run(renamed, tmp_path / "cache", items=str(items), columns={"item_id": "thing"})
+    assert staged.dirt["item_without_metadata"] == 1
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_numbers_that_are_all_dates_are_dates(tmp_path: Path, ending: str):
+    days = {"19700102": 86_400_000, "20200913": 1_599_955_200_000, "20240229": 1_709_164_800_000}
+    table = pa.table({"user": ["u"] * 3, "item": ["a", "b", "c"], "date": [*map(int, days)]})
+    path = tmp_path / f"log{ending}"
+    records = table.to_pylist()
+    if ending == ".parquet":
+        pq.write_table(table, path)
+    else:
+        path.write_text(as_csv(records) if ending == ".csv" else lines(*records))
+    found = by_user_and_time(run(path, tmp_path / "cache"))
+    assert [row["timestamp"] for row in found] == list(days.values())
+
+
+@pytest.mark.parametrize("other", ["20201301", "20230229", "1600000000", "20200913.5", "18991231"])
+def test_one_number_that_is_no_date_makes_them_all_seconds(tmp_path: Path, other: str):
+    path = tmp_path / "log.csv"
+    path.write_text(f"user,item,time\nu,a,20200913\nu,b,20200914\nv,c,{other}\n")
+    found = by_user_and_time(run(path, tmp_path / "cache"))
+    assert [row["timestamp"] for row in found] == [20_200_913_000, 20_200_914_000, float(other) * 1_000]
+
+
+def test_text_that_old_spark_wrote_as_bytes_is_decoded(tmp_path: Path):
+    path = tmp_path / "log.parquet"
+    cells = {"user": "ü1", "item": "a", "time": "2020-09-13", "text": "Seife, schön", "name": "Öl"}
+    table = pa.table({name: pa.array([cell.encode(), b"\xe9"]) for name, cell in cells.items()})
+    pq.write_table(table, path, store_schema=False)
+    staged = run(path, tmp_path / "cache", columns={"title": "name"})
+    (row,) = rows(staged.interactions)
+    assert (row["user_id"], row["review"]) == ("ü1", "Seife, schön")
+    assert [row["title"] for row in rows(staged.items)] == ["\\xE9", "Öl"]
+    assert rows(staged.dropped)[0]["reason"] == r"bad_timestamp: \xE9"
+
+
+def spark(folder: Path, *, own: bool = False) -> Path:
+    """Parquet as Spark lays it out, a folder a rating; `own`: the files hold a rating as well."""
+    for number, row in enumerate(LOG[:2]):
+        part = folder / f"rating={row['rating']}"
+        part.mkdir(parents=True)
+        table = pa.table({name: [row[name]] for name in ("user_id", "item_id", "timestamp", "text")})
+        if own:
+            table = table.append_column("rating", pa.array([3.0]))
+        pq.write_table(table, part / f"part-0000{number}.snappy.parquet")
+        (part / f".part-0000{number}.snappy.parquet.crc").write_text("x")
+    (folder / "_SUCCESS").touch()
+    return folder
+
+
+def test_a_folder_of_spark_is_a_table_with_the_columns_of_its_folders(tmp_path: Path):
+    staged = run(spark(tmp_path / "log"), tmp_path / "cache")
+    assert by_user_and_time(staged) == EXPECTED[:2]
+    moved = tmp_path / "log" / "rating=1"
+    (tmp_path / "log" / "rating=4").rename(moved)  # the same files, other ratings
+    assert [row["rating"] for row in by_user_and_time(run(tmp_path / "log", tmp_path / "cache"))] == [
+        1.0,
+        2.5,
+    ]
+
+
+def test_what_a_file_says_itself_wins_over_its_folder(tmp_path: Path):
+    staged = run(spark(tmp_path / "log", own=True), tmp_path / "cache")
+    assert [row["rating"] for row in by_user_and_time(staged)] == [3.0, 3.0]
+
+
+def test_a_folder_of_several_kinds_is_an_error_that_names_them(tmp_path: Path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a.csv").write_text(as_csv(LOG))
+    (folder / "b.jsonl").write_text(lines())
+    with pytest.raises(SourceError, match="more than one kind") as error:
+        run(folder, tmp_path / "cache")
+    assert "found .csv, .jsonl" in error.value.why
+
+
+@pytest.mark.parametrize("name", ["LOG.CSV.GZ", "log.txt.gz", "log.ndjson.gz", "log.pq"])
+def test_endings_are_told_whatever_their_case(tmp_path: Path, name: str):
+    kind = {"gz": ".csv", "pq": ".parquet"}[name.rpartition(".")[2].lower()]
+    made = write_log(tmp_path, ".jsonl" if "json" in name else kind)
+    path = tmp_path / name
+    content = made.read_bytes()
+    path.write_bytes(content if kind == ".parquet" else gzip.compress(content))
+    assert by_user_and_time(run(path, tmp_path / "cache")) == EXPECTED
