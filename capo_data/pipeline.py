@@ -144,11 +144,17 @@ def build(
         memory_limit=memory_limit,
         buckets=buckets,
         retry_refused=retry_refused,
+        typed=_typed(recipe=recipe, domain=domain, source=source, items=items, out=out),
         yes=yes,
         dry_run=dry_run,
     )
     request = _source_request(chosen, where, source, items)
     return _aside(Build(chosen, where, request, report or SilentReporter(), confirm))
+
+
+def _typed(**flags: str | Path | None) -> tuple[str, ...]:
+    given = {name: value for name, value in flags.items() if value is not None}
+    return tuple(part for name, value in given.items() for part in (f"--{name}", str(value)))
 
 
 def _aside(build: Build) -> BuildResult:

@@ -129,6 +129,18 @@ class TiesPart(_Part):
     max_redraws: Positive = 8
 
 
+# Flags that are not called as the field they set.
+_FLAGS = {
+    "candidates.fields": "--candidate-field",
+    "candidates.size": "--candidates",
+    "judges.capo": "--judge",
+    "judges.sft": "--judge",
+    "prompt.judge": "--template",
+    "source.columns": "--column",
+    "ties.policy": "--tie-policy",
+}
+
+
 class Recipe(_Part):
     """Everything that determines a release."""
 
@@ -180,7 +192,9 @@ def parse(text: str, where: str, overrides: Mapping[str, Any] | None = None) -> 
         flag = next((name for name in given if tuple(name.split(".")) == path[: len(name.split("."))]), None)
         raise RecipeError(
             f"recipe field {'.'.join(path) or '(whole)'}: {_plain(first['msg'])}",
-            where=f"the command line's {flag}" if flag else f"{where}:{_line(tree, path)}",
+            where=_FLAGS.get(flag, f"--{flag.rpartition('.')[2].replace('_', '-')}")
+            if flag
+            else f"{where}:{_line(tree, path)}",
             why=f"found {first['input']!r}"[:300]
             if first["type"] != "extra_forbidden"
             else _known_keys(path),

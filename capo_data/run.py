@@ -155,9 +155,9 @@ def _check_identity(folder: Path, resume: ResumeMode, identity: Mapping[str, Any
         write_json(folder / MANIFEST, {"format": 1, "identity": dict(identity), "created": now()})
         return
     manifest = read_manifest(folder)
-    if "source" not in manifest and not (folder / JOURNAL).exists():
-        # Nothing was read and nothing asked: a mended flag need not be refused.
-        write_json(folder / MANIFEST, {**manifest, "identity": dict(identity)})
+    if not (folder / JOURNAL).exists():
+        # Nothing was asked, so nothing can be lost: a mended flag or another judge need not be refused.
+        write_json(folder / MANIFEST, {"format": 1, "identity": dict(identity), "created": now()})
         return
     known = manifest.get("identity", {})
     changed = differences(known, json.loads(json.dumps(identity)))

@@ -112,11 +112,11 @@ class Build:
             if self.where.dry_run:
                 return BuildResult(self.where.out, None, rough, {})
             self._say(rough)
-            choose.check_available(self.recipe, self.where, self.request)
+            choose.check_available(self.recipe, self.where)
             plan.agree(rough, self.where, self.confirm)
             agreed = True
         elif not self.where.dry_run:
-            choose.check_available(self.recipe, self.where, self.request)
+            choose.check_available(self.recipe, self.where)
         if self.where.dry_run:
             return self._dry_run(prices, source)
         with opened(self.where.out, self.where.resume, self._identity()) as run:

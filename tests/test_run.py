@@ -22,7 +22,7 @@ def test_a_new_run_is_a_manifest_and_a_lock(tmp_path: Path) -> None:
     assert run.read_manifest(tmp_path / "r")["status"] == "complete"
 
 
-def test_a_run_that_read_nothing_takes_a_mended_recipe(tmp_path: Path) -> None:
+def test_a_run_that_asked_nothing_takes_a_mended_recipe(tmp_path: Path) -> None:
     with run.opened(tmp_path / "r", "auto", IDENTITY):
         pass
     with run.opened(tmp_path / "r", "auto", {"recipe": {"seed": 1}}) as one:
@@ -31,7 +31,7 @@ def test_a_run_that_read_nothing_takes_a_mended_recipe(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_and_the_field_is_named(tmp_path: Path) -> None:
     with run.opened(tmp_path / "r", "auto", IDENTITY) as one:
-        one.update({"source": {}})
+        one.journal.touch()
     other = {"recipe": {"seed": 0, "ties": {"policy": "keep"}}}
     with pytest.raises(UsageError) as caught, run.opened(tmp_path / "r", "auto", other):
         pass

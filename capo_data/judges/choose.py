@@ -9,22 +9,19 @@ from typing import TYPE_CHECKING
 
 from capo_data.errors import UsageError
 from capo_data.recipe import JudgesPart, Recipe
-from capo_data.records import Judge, SourceRequest
+from capo_data.records import Judge
 from capo_data.settings import Settings
 
 if TYPE_CHECKING:
     from capo_data.judges.lexical import LexicalJudge
 
 
-def check_available(
-    recipe: Recipe, settings: Settings, request: SourceRequest, environment: Mapping[str, str] = os.environ
-) -> None:
+def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
     """Refuses judges that cannot be had here, before any work is done.
 
     Args:
         recipe: Names the judges.
-        settings: Names the server, if there is one.
-        request: The source as it was asked for, for the commands that are proposed.
+        settings: Names the server, if there is one, and what was typed.
         environment: Where the key is looked up.
 
     Raises:
@@ -33,10 +30,10 @@ def check_available(
     for name in dict.fromkeys((recipe.judges.capo, recipe.judges.sft)):
         provider, _, model = name.partition(":")
         if provider == "vllm":
-            raise _unavailable(recipe, name, request, "no server was named with --base-url to ask it on")
+            raise _unavailable(recipe, settings, name, "no server was named with --base-url to ask it on")
         if provider == "openai" and settings.base_url is None and not environment.get("OPENAI_API_KEY"):
             why = f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
-            raise _unavailable(recipe, name, request, why)
+            raise _unavailable(recipe, settings, name, why)
 
 
 def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | None) -> Judge:
@@ -76,11 +73,8 @@ def on_one_server(judges: JudgesPart, named: str | None) -> JudgesPart:
     return judges.model_copy(update={"capo": capo, "sft": sft})
 
 
-def _unavailable(recipe: Recipe, name: str, request: SourceRequest, why: str) -> UsageError:
-    build = f"capo-data build --domain {recipe.domain}"
-    for flag, value in (("--source", request.path), ("--items", request.items)):
-        if value is not None:
-            build += f" {flag} {shlex.quote(value)}"
+def _unavailable(recipe: Recipe, settings: Settings, name: str, why: str) -> UsageError:
+    build = shlex.join(["capo-data", "build", *settings.typed])
     model = recipe.judges.capo.partition(":")[2] or "MODEL"
     return UsageError(
         f"the recipe's judge {name} cannot be had here",

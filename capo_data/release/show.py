@@ -24,13 +24,13 @@ _JOINERS = "\u200c\u200d"  # needed by several scripts and by emoji
 _COLOURS = {"chosen": "green", "hard_rejected": "red", "easy_rejected": "yellow", "more_rejected": "magenta"}
 
 
-def show(folder: Path, id: str | None = None, config: str = "capo") -> dict[str, Any]:
+def show(dataset: str | Path, id: str | None = None, config: str = "capo") -> dict[str, Any]:
     """One row of a dataset or of a run's dataset: the one with this id, or the first.
 
     Raises:
         ContractError: There is no dataset, config or row of that name; says how ids look.
     """
-    return read_row(locate(folder), id, config)
+    return read_row(locate(Path(dataset)), id, config)
 
 
 def visible(text: str) -> str:

@@ -89,20 +89,20 @@ class ValidationReport:
 
 
 def validate(
-    path_or_hub_id: str | Path, *, revision: str | None = None, report: Reporter | None = None
+    dataset: str | Path, *, revision: str | None = None, report: Reporter | None = None
 ) -> ValidationReport:
     """Checks a dataset folder, a run's folder, or a dataset of the Hub (`org/name`) by all of `RULES`.
 
     Args:
-        path_or_hub_id: A folder if there is one of that name, else an id of the Hub.
+        dataset: A folder if there is one of that name, else an id of the Hub.
         revision: Branch, tag or commit of a Hub dataset.
         report: Told how many rows are done.
 
     Raises:
         ContractError: There is no dataset in the folder, or the Hub's cannot be had.
     """
-    folder = resolve(path_or_hub_id, revision)
-    return _Validation(str(path_or_hub_id), folder, report or SilentReporter()).run()
+    folder = resolve(dataset, revision)
+    return _Validation(str(dataset), folder, report or SilentReporter()).run()
 
 
 class _Validation:

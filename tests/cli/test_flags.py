@@ -36,8 +36,7 @@ def test_build_has_the_same_defaults_either_way() -> None:
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "build"])
 def test_the_other_commands_take_what_their_calls_take(command: str) -> None:
-    """The first argument is given by its place."""
-    assert list(of_command(command))[1:] == list(of_call(command))[1:]
+    assert list(of_command(command)) == list(of_call(command))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
