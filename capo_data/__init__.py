@@ -2,7 +2,8 @@
 
 Every command is a call of the same name and arguments: `capo_data.build(domain="demo")`,
 `capo_data.stats("runs/demo")`, `capo_data.validate("runs/demo/dataset")`,
-`capo_data.show("runs/demo/dataset")`, and the leak check `capo_data.find_leaks(history_ids, candidate_ids)`.
+`capo_data.show("runs/demo/dataset")`, `capo_data.agree("ratings.csv")`; and the leak check is
+`capo_data.find_leaks(history_ids, candidate_ids)`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from capo_data.agreeing import agree as agree
     from capo_data.pipeline import build as build
     from capo_data.release.leaks import find_leaks as find_leaks
     from capo_data.release.show import show as show
@@ -25,13 +27,14 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 # Imported when first used: `import capo_data` and `--help` stay light.
 _PUBLIC = {
+    "agree": "capo_data.agreeing",
     "build": "capo_data.pipeline",
     "find_leaks": "capo_data.release.leaks",
     "show": "capo_data.release.show",
     "stats": "capo_data.table1",
     "validate": "capo_data.release.validation",
 }
-__all__ = ["__version__", "build", "find_leaks", "show", "stats", "validate"]
+__all__ = ["__version__", "agree", "build", "find_leaks", "show", "stats", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -319,7 +319,7 @@ def test_undefined_figures_say_why():
     assert constant.labels["median"]["exact"].value == 1
     apart = report([[5, NAN], [NAN, 4]], [5, 4])
     assert apart.pairs[0].qwk.reason == "no item has both scores"
-    assert apart.among["icc_2_1"].reason == "0 items rated by all 2 raters; two are needed"
+    assert apart.among["icc_2_1"].reason == "items that all 2 raters rated: 0; two are needed"
     assert apart.ceiling_mean["rater_rho"].value is None
 
 
