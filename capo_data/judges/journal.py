@@ -14,14 +14,14 @@ import json
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from capo_data.errors import RunError
+from capo_data.judges.journal_errors import damaged, explained, foreign, run_error
 from capo_data.records import Usage
 
 APPLICATION_ID = 0x4341504F  # "CAPO", so that a journal is told from any other SQLite file
@@ -138,7 +138,7 @@ class Journal:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._broken: RunError | None = None
         self._closed = False
-        with _explained(path):
+        with explained(path):
             self._writer = _connect(path)
             try:
                 _prepare(self._writer, path)
@@ -160,7 +160,7 @@ class Journal:
 
     def get(self, key: str) -> StoredAnswer | None:
         """The answer with this key, or None."""
-        with _explained(self.path):
+        with explained(self.path):
             row = self._reader.execute(f"SELECT {_COLUMNS} FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else _answer(row)
 
@@ -168,7 +168,7 @@ class Journal:
         """The answers there are to these keys, all in memory: ask for a batch at a time."""
         wanted = list(keys)
         found = {}
-        with _explained(self.path):
+        with explained(self.path):
             for start in range(0, len(wanted), 500):
                 part = wanted[start : start + 500]
                 marks = ",".join("?" * len(part))
@@ -180,7 +180,7 @@ class Journal:
 
     def refusal(self, key: str) -> Refusal | None:
         """Why the request with this key was refused for good, or None."""
-        with _explained(self.path):
+        with explained(self.path):
             row = self._reader.execute(
                 "SELECT key, kind, detail, created FROM refusals WHERE key = ?", (key,)
             ).fetchone()
@@ -193,7 +193,7 @@ class Journal:
     def usage(self, judge: str | None = None) -> Usage:
         """Tokens of all answers together, or of one judge's; `requests` is their number."""
         totals = "sum(prompt_tokens), sum(cached_tokens), sum(answer_tokens), count(*)"
-        with _explained(self.path):
+        with explained(self.path):
             row = self._reader.execute(
                 f"SELECT {totals} FROM answers WHERE ?1 IS NULL OR judge = ?1", (judge,)
             ).fetchone()
@@ -227,7 +227,7 @@ class Journal:
         self._queue.put(None)
         self._thread.join()
         self._reader.close()
-        with _explained(self.path):
+        with explained(self.path):
             try:
                 if self._broken is None:
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -270,7 +270,7 @@ class Journal:
                         )
                     self._writer.executemany("INSERT OR REPLACE INTO refusals VALUES (?,?,?,?)", refusals)
             except (sqlite3.Error, ValueError, OverflowError) as error:
-                self._broken = _error(error, self.path)
+                self._broken = run_error(error, self.path)
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for waiting in batch:
             by_loop.setdefault(waiting.loop, []).append(waiting.stored)
@@ -322,7 +322,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     objects = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application not in (0, APPLICATION_ID) or (application == 0 and objects):
-        raise _foreign(path, "it is another program's SQLite database")
+        raise foreign(path, "it is another program's SQLite database")
     if version > SCHEMA_VERSION:
         raise RunError(
             "the journal was written by a newer capo-data",
@@ -333,7 +333,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if objects:
         fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if fault != "ok":
-            raise _damaged(path, fault)
+            raise damaged(path, fault)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     with connection:  # one transaction: a new journal is either none or whole
@@ -367,67 +367,3 @@ def _answer(row: tuple[Any, ...]) -> StoredAnswer:
     return StoredAnswer(
         key, text, url, created, seconds, attempts, Usage(prompt, cached, answer, 1), judge, reason
     )
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors within the block into a RunError that names the file."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _error(error, path) from error
-
-
-def _foreign(path: Path, why: str) -> RunError:
-    return RunError(
-        "this file is not a journal",
-        where=str(path),
-        why=why,
-        next_command="name another folder with --out, or move that file away",
-    )
-
-
-def _damaged(path: Path, why: str) -> RunError:
-    return RunError(
-        "the journal is damaged",
-        where=str(path),
-        why=why,
-        next_command=(
-            f"save what is readable: sqlite3 {path} .recover | sqlite3 recovered.sqlite; "
-            "or move the file away and run again, which asks everything anew"
-        ),
-    )
-
-
-def _error(error: Exception, path: Path) -> RunError:
-    # The low byte of an extended result code is the primary one (https://www.sqlite.org/rescode.html).
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_NOTADB:
-        return _foreign(path, str(error))
-    if code == sqlite3.SQLITE_CORRUPT:
-        return _damaged(path, str(error))
-    what, command = {
-        sqlite3.SQLITE_FULL: (
-            "the disk is full",
-            "free some space and run the same command again; every answer stored so far is kept",
-        ),
-        sqlite3.SQLITE_READONLY: (
-            "the journal cannot be written",
-            f"make {path.parent} and the files in it writable, or name another folder with --out",
-        ),
-        sqlite3.SQLITE_CANTOPEN: (
-            "the journal cannot be opened",
-            f"check that the folder {path.parent} exists and is writable",
-        ),
-        sqlite3.SQLITE_BUSY: (
-            "the journal is in use by another process",
-            "wait for the other build to end, or name another folder with --out",
-        ),
-    }.get(
-        code,
-        (
-            "the journal cannot be used",
-            "check the disk and run the same command again; stored answers are kept",
-        ),
-    )
-    return RunError(what, where=str(path), why=str(error), next_command=command)
