@@ -43,7 +43,7 @@ def damaged(path: Path, why: str) -> RunError:
 
 
 def run_error(error: Exception, path: Path) -> RunError:
-    """The error for one of SQLite\'s, by its result code."""
+    """The error for one of SQLite's, by its result code."""
     # The low byte of an extended result code is the primary one (https://www.sqlite.org/rescode.html).
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
