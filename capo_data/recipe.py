@@ -259,5 +259,10 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError("the recipe cannot be read", where=str(path), why=str(error)) from error
+        raise RecipeError(
+            "the recipe cannot be read",
+            where=str(path),
+            why=str(error),
+            next_command="name a YAML file with --recipe, or a shipped recipe with --domain",
+        ) from error
     return parse(text, str(path), overrides)

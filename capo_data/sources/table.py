@@ -264,10 +264,11 @@ def _resolve(
         if theirs is not None:
             names[ours] = (theirs,)
         elif needed:
+            there = ", ".join(found) or "none: its first lines cannot be read"
             raise SourceError(
                 f"{path.name} has no column for {ours}",
                 where=str(path),
-                why=f"looked for {', '.join(candidates)}; found {', '.join(found) or 'no columns'}",
+                why=f"looked for {', '.join(candidates)}; found {there}",
                 next_command=f"--column {ours}=THEIRS",
             )
         elif lines:
