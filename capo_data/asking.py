@@ -30,10 +30,9 @@ def judges_of(prompts: Prompts, where: Settings, lexical: LexicalJudge | None) -
 
 
 def replay(prompts: Prompts, judges: dict[str, Judge], journal: Journal) -> Bench:
-    """A bench that plays stored answers back."""
-    return _bench(
-        prompts, {name: Panel(judge, Replay(judge, journal), prompts) for name, judge in judges.items()}
-    )
+    """A bench that plays stored answers back, those of a lazy build as well as those of any other."""
+    panels = {name: Panel(judge, Replay(judge, journal), prompts) for name, judge in judges.items()}
+    return _bench(prompts, panels, lazy=True)
 
 
 async def ask_all(
@@ -54,7 +53,8 @@ async def ask_all(
         BudgetReached, JudgeError, RunError: See `judges.ask.Asker.answer`.
     """
     askers = _askers(judges, journal, where, prices)
-    bench = _bench(prompts, {name: Panel(judges[name], askers[name], prompts) for name in judges})
+    panels = {name: Panel(judges[name], askers[name], prompts) for name in judges}
+    bench = _bench(prompts, panels, lazy=where.lazy)
 
     async def drain() -> None:
         await asyncio.gather(*(asker.drain() for asker in askers.values()))
@@ -111,9 +111,9 @@ def _under_way(asker: Asker) -> int:
     return now.asked - now.answered - sum(now.faults.values())
 
 
-def _bench(prompts: Prompts, panels: dict[str, Panel]) -> Bench:
+def _bench(prompts: Prompts, panels: dict[str, Panel], *, lazy: bool) -> Bench:
     roles = prompts.recipe.judges
-    return Bench(panels[roles.capo], panels[roles.sft])
+    return Bench(panels[roles.capo], panels[roles.sft], lazy)
 
 
 @contextmanager

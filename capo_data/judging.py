@@ -115,20 +115,41 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The judges of a build; both roles may be the same panel."""
+    """The judges of a build; both roles may be the same panel.
+
+    Attributes:
+        capo: Scores the triplets.
+        sft: Writes the rationale of the chosen item.
+        lazy: Asks one after the other what may settle an instance alone: the chosen item for `sft`, then
+            the rejected ones, then the chosen one for `capo`; else all of them side by side. The verdict
+            is the same, and stored answers of either order can be played back lazily.
+    """
 
     capo: Panel
     sft: Panel
+    lazy: bool = False
 
     async def verdict(self, instance: Instance, shown: Shown) -> Verdict:
         """Asks until the instance's outcome is settled; siblings are asked side by side."""
-        recipe = self.capo.prompts.recipe
-        judged: dict[int, Judgement] = {}
-        while todo := outstanding(instance, judged, recipe.ties, recipe.candidates.rejected):
+        recipe, target = self.capo.prompts.recipe, instance.target_index
+        both = self.sft is self.capo  # one answer for the chosen item serves both roles
+        first = () if self.lazy else outstanding(instance, {}, recipe.ties, recipe.candidates.rejected)
+        todo = tuple(index for index in first if not (both and index == target))
+        own, *found = await _all(
+            (
+                self.sft.judgement(instance, shown, target),
+                *(self.capo.judgement(instance, shown, index) for index in todo),
+            )
+        )
+        judged = dict(zip(todo, found, strict=True))
+        if both:
+            judged[target] = own
+        # Without a rationale for `sft` the instance is lost to both, whatever else is asked.
+        while own.ok and (
+            todo := outstanding(instance, judged, recipe.ties, recipe.candidates.rejected, lazy=self.lazy)
+        ):
             found = await _all(self.capo.judgement(instance, shown, index) for index in todo)
             judged.update(zip(todo, found, strict=True))
-        target = instance.target_index
-        own = judged[target] if self.sft is self.capo else await self.sft.judgement(instance, shown, target)
         return Verdict(judged, own)
 
     async def judge(self, instances: Iterator[Instance], workers: int, report: Reporter) -> int:

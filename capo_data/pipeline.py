@@ -50,6 +50,7 @@ def build(
     cache: str | Path | None = None,
     buckets: int | None = None,
     retry_refused: bool = False,
+    lazy: bool = False,
     yes: bool = False,
     dry_run: bool = False,
     report: Reporter | None = None,
@@ -92,6 +93,7 @@ def build(
         cache: Where downloads and staged files are kept.
         buckets: Number of buckets; chosen by size by default.
         retry_refused: Ask again what a judge refused for good (too long, filtered).
+        lazy: Ask the two rejected items first, the chosen one for `capo` only if they differ.
         yes: Agree to downloads and paid requests.
         dry_run: Plan only.
         report: Told what happens.
@@ -144,6 +146,7 @@ def build(
         memory_limit=memory_limit,
         buckets=buckets,
         retry_refused=retry_refused,
+        lazy=lazy,
         typed=_typed(recipe=recipe, domain=domain, source=source, items=items, out=out),
         yes=yes,
         dry_run=dry_run,

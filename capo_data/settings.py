@@ -31,6 +31,7 @@ class Settings:
         cache: Raw downloads and staged files.
         buckets: How many; None chooses by size.
         retry_refused: Ask again what a judge refused for good.
+        lazy: Ask one after the other what may settle an instance alone.
         typed: The flags that name what is built, for the commands that errors propose.
         yes: Downloads and paid requests need no question.
         dry_run: Plan only.
@@ -47,6 +48,7 @@ class Settings:
     memory_limit: str = "4GB"
     buckets: int | None = None
     retry_refused: bool = False
+    lazy: bool = False
     typed: tuple[str, ...] = ()
     yes: bool = False
     dry_run: bool = False

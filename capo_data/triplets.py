@@ -37,7 +37,12 @@ class Triplet:
 
 
 def outstanding(
-    instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int
+    instance: Instance,
+    judged: Mapping[int, Judgement],
+    ties: TiesPart,
+    rejected: int,
+    *,
+    lazy: bool = False,
 ) -> tuple[int, ...]:
     """Candidate indices that have to be judged next; empty when the outcome is settled.
 
@@ -46,16 +51,18 @@ def outstanding(
         judged: What is known, by candidate index.
         ties: The tie policy.
         rejected: K, how many rejected items are judged.
+        lazy: The rejected items first, the chosen one only where they make no drop of it.
     """
-    missing = tuple(
-        index for index in (instance.target_index, *instance.rejected[:rejected]) if index not in judged
-    )
-    if missing or ties.policy != "redraw" or _unreadable(instance, judged, rejected):
-        return missing
-    reserve = instance.rejected[rejected : rejected + ties.max_redraws]
-    if _tied(_in_play(instance, judged, rejected), judged):
-        return next(((index,) for index in reserve if index not in judged), ())
-    return ()
+    first = instance.rejected[:rejected]
+    chosen = () if instance.target_index in judged else (instance.target_index,)
+    missing = tuple(index for index in first if index not in judged)
+    if missing:
+        return missing if lazy else (*chosen, *missing)
+    if _redrawing(instance, judged, ties, rejected):
+        reserve = instance.rejected[rejected : rejected + ties.max_redraws]
+        if further := next(((index,) for index in reserve if index not in judged), ()):
+            return further
+    return () if lazy and _dropped(instance, judged, ties, rejected) else chosen
 
 
 def outcome(
@@ -63,12 +70,16 @@ def outcome(
 ) -> Triplet | Dropped:
     """The triplet, or why there is none; `judged` must hold all that `outstanding` asked for.
 
-    With more than two rejected items some may tie and others not. `keep` releases all of them, marked
-    `tied`; else the first drawn of each score level stands for it, and the others are left out.
+    The rejected items are looked at first, so that the reason of a drop is the same whether the chosen
+    item was judged or not. With more than two rejected items some may tie and others not. `keep` releases
+    all of them, marked `tied`; else the first drawn of each score level stands for it, and the others are
+    left out.
     """
-    unreadable = _unreadable(instance, judged, rejected)
-    if unreadable:
-        return Dropped(instance.id, STAGE, unreadable)
+    reason = _dropped(instance, judged, ties, rejected)
+    if not reason and not judged[instance.target_index].ok:
+        reason = f"chosen item's answer: {judged[instance.target_index].status}"
+    if reason:
+        return Dropped(instance.id, STAGE, reason)
     play = _in_play(instance, judged, rejected)
     redrawn = sum(index in judged for index in instance.rejected[rejected:])
     own = _score(judged, instance.target_index)
@@ -79,10 +90,26 @@ def outcome(
         by_score.setdefault(_score(judged, index), index)
     if ties.policy == "keep" and len(by_score) < len(play):
         return Triplet(tuple(falling), "tied", conflict, redrawn, 0)
-    if len(by_score) == 1:
-        reason = "rejected items tied" if ties.policy == "drop" else "rejected items tied after every redraw"
-        return Dropped(instance.id, STAGE, reason)
     return Triplet(tuple(by_score.values()), "score", conflict, redrawn, len(play) - len(by_score))
+
+
+def _dropped(instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int) -> str:
+    """Why the judged rejected items alone drop the instance; empty if they do not."""
+    for index in instance.rejected[:rejected]:
+        if not judged[index].ok:
+            return f"rejected item's answer: {judged[index].status}"
+    if ties.policy == "keep" or not _tied(_in_play(instance, judged, rejected), judged):
+        return ""
+    return "rejected items tied" + (" after every redraw" if ties.policy == "redraw" else "")
+
+
+def _redrawing(instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int) -> bool:
+    """Whether another negative, if there is one, takes the last one's place."""
+    return (
+        ties.policy == "redraw"
+        and all(judged[index].ok for index in instance.rejected[:rejected])
+        and _tied(_in_play(instance, judged, rejected), judged)
+    )
 
 
 def _in_play(instance: Instance, judged: Mapping[int, Judgement], rejected: int) -> tuple[int, ...]:
@@ -90,17 +117,6 @@ def _in_play(instance: Instance, judged: Mapping[int, Judgement], rejected: int)
     redraws = [index for index in instance.rejected[rejected:] if index in judged and judged[index].ok]
     first = instance.rejected[: rejected - 1]
     return (*first, redraws[-1] if redraws else instance.rejected[rejected - 1])
-
-
-def _unreadable(instance: Instance, judged: Mapping[int, Judgement], rejected: int) -> str:
-    for role, index in (
-        ("chosen", instance.target_index),
-        *(("rejected", index) for index in instance.rejected[:rejected]),
-    ):
-        answer = judged[index]
-        if not answer.ok:
-            return f"{role} item's answer: {answer.status}"
-    return ""
 
 
 def _tied(play: tuple[int, ...], judged: Mapping[int, Judgement]) -> bool:

@@ -72,12 +72,12 @@ def instance(name: str = "row", items: Sequence[str] = ("c", "a", "b")) -> Insta
     return Instance(name, "train", "u", history, 0, tuple(Item(i, f"Title {i}") for i in items), 0, (1, 2))
 
 
-def bench(judge: Scripted, journal: Journal, sft: Scripted | None = None) -> Bench:
+def bench(judge: Scripted, journal: Journal, sft: Scripted | None = None, *, lazy: bool = False) -> Bench:
     def panel(one: Scripted) -> Panel:
         return Panel(one, Asker(one, journal, policy=RetryPolicy(attempts=2, first_delay=0)), PROMPTS)
 
     capo = panel(judge)
-    return Bench(capo, capo if sft is None else panel(sft))
+    return Bench(capo, capo if sft is None else panel(sft), lazy)
 
 
 def test_three_requests_an_instance_and_one_answer_for_both_roles(tmp_path: Path) -> None:
@@ -138,6 +138,30 @@ def test_what_was_asked_is_played_back_without_asking(tmp_path: Path) -> None:
         i: (f.status, f.score, f.key) for i, f in again.judged.items()
     }
     assert live.failed == again.failed == 1
+
+
+def test_lazily_a_tie_costs_the_capo_judge_two_requests_and_a_lost_rationale_none(tmp_path: Path) -> None:
+    tied, apart = instance("tied", ("c1", "t1", "t2")), instance("apart", ("c2", "a", "b"))
+    lost = instance("lost", ("mute", "a3", "b3"))
+    script = {"t1": rated(3), "t2": rated(3), "a": rated(2), "b": rated(5), "mute": ["no tags"]}
+    capo, writer = Scripted(script), Scripted({"mute": ["no tags"]}, name="writer")
+    with Journal(tmp_path / "j.sqlite") as journal:
+        one = bench(capo, journal, writer, lazy=True)
+        for each in (tied, apart, lost):
+            asyncio.run(one.verdict(each, show(each, PROMPTS)))
+    assert capo.asked == ["t1", "t2", "a", "b", "c2"]
+    assert writer.asked == ["c1", "c2", "mute", "mute"]
+
+
+def test_lazily_one_judge_for_both_roles_is_asked_for_the_chosen_item_first(tmp_path: Path) -> None:
+    """`sft` keeps ties, so its rationale is needed whatever the rejected items score."""
+    tied, lost = instance("tied", ("c1", "t1", "t2")), instance("lost", ("mute", "a", "b"))
+    judge = Scripted({"t1": rated(3), "t2": rated(3), "mute": ["no tags"]})
+    with Journal(tmp_path / "j.sqlite") as journal:
+        one = bench(judge, journal, lazy=True)
+        for each in (tied, lost):
+            asyncio.run(one.verdict(each, show(each, PROMPTS)))
+    assert judge.asked == ["c1", "t1", "t2", "mute", "mute"]
 
 
 def test_a_request_refused_for_good_is_settled_and_asked_again_only_on_demand(tmp_path: Path) -> None:

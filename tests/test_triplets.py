@@ -22,12 +22,14 @@ def answer(score: int | None) -> Judgement:
     return Judgement("ok", "because", score, None, "k", "judge", "v")
 
 
-def play(scores: list[int | None], ties: TiesPart, rejected: int = 2) -> tuple[Triplet | Dropped, list[int]]:
+def play(
+    scores: list[int | None], ties: TiesPart, rejected: int = 2, *, lazy: bool = False
+) -> tuple[Triplet | Dropped, list[int]]:
     """Judges what is outstanding until nothing is; the scores are those of the candidates by index."""
     one = instance(len(scores))
     judged: dict[int, Judgement] = {}
     asked: list[int] = []
-    while todo := outstanding(one, judged, ties, rejected):
+    while todo := outstanding(one, judged, ties, rejected, lazy=lazy):
         asked += todo
         judged.update({index: answer(scores[index]) for index in todo})
     return outcome(one, judged, ties, rejected), asked
@@ -74,6 +76,14 @@ def test_an_answer_that_cannot_be_read_drops_the_row(scores: list[int | None], r
         assert found == Dropped("row", "triplets", f"{role} item's answer: no_rating")
 
 
+def test_lazily_the_chosen_item_is_judged_last_and_only_if_the_rejected_ones_differ() -> None:
+    assert play([5, 2, 4, 1], TiesPart(), lazy=True) == (Triplet((2, 1), "score", False, 0), [1, 2, 0])
+    assert play([5, 3, 3, 1], TiesPart(), lazy=True)[1] == [1, 2]
+    assert play([5, None, 3, 1], TiesPart(), lazy=True)[1] == [1, 2]
+    assert play([5, 3, 3, 3, 6, 1], TiesPart(policy="redraw"), lazy=True)[1] == [1, 2, 3, 4, 0]
+    assert play([5, 3, 3], TiesPart(policy="keep"), lazy=True)[1] == [1, 2, 0]
+
+
 def test_of_more_than_two_each_level_has_one_the_first_drawn() -> None:
     triplet, asked = play([5, 2, 6, 2, 4], TiesPart(), rejected=4)
     assert triplet == Triplet((2, 4, 1), "score", True, 0, merged=1)
@@ -105,3 +115,18 @@ def test_every_outcome_is_a_falling_order_or_a_reason(
     else:
         assert all(a > b for a, b in pairwise(order))  # type: ignore[operator]
     assert found.conflict == (max(order) > scores[0])  # type: ignore[type-var, operator]
+
+
+@given(
+    scores=st.lists(st.one_of(st.none(), st.integers(1, 4)), min_size=5, max_size=12),
+    policy=st.sampled_from(["drop", "redraw", "keep"]),
+    rejected=st.integers(2, 4),
+)
+def test_lazily_the_outcome_is_the_same_for_no_more_questions(
+    scores: list[int | None], policy: str, rejected: int
+) -> None:
+    ties = TiesPart(policy=policy)  # type: ignore[arg-type]
+    eager, asked = play(scores, ties, rejected)
+    lazy, fewer = play(scores, ties, rejected, lazy=True)
+    assert lazy == eager
+    assert set(fewer) == set(asked) - (set() if 0 in fewer else {0})

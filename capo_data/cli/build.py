@@ -74,6 +74,9 @@ def build(
     retry_refused: Annotated[
         bool, Option("--retry-refused", help="Ask again what a judge refused for good.")
     ] = False,
+    lazy: Annotated[
+        bool, Option("--lazy", help="Ask for the chosen item's score only if the rejected ones differ.")
+    ] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Agree to downloads and paid requests.")] = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Print users, requests, tokens, price; do nothing.")
