@@ -1,8 +1,9 @@
-"""Each command is a Python call of the same name and arguments."""
+"""Each command is a Python call of the same name and arguments: `annotate export` is `annotate.export`."""
 
 from __future__ import annotations
 
 import inspect
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ def of_command(name: str) -> dict[str, Any]:
 
 
 def of_call(name: str) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(getattr(capo_data, name)).parameters
+    parameters = inspect.signature(attrgetter(name.replace(" ", "."))(capo_data)).parameters
     return {name: one for name, one in parameters.items() if name not in CALL_ALONE}
 
 
@@ -56,7 +57,7 @@ def test_every_argument_of_build_is_described_in_its_docstring_and_its_help() ->
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_flag_is_a_usage_error_that_names_it_and_the_help(command: str) -> None:
-    said = say(command, "--nonsense")
+    said = say(*command.split(), "--nonsense")
     assert said.code == 2
     assert said.out == ""
     assert "No such option: --nonsense" in said.err

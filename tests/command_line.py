@@ -10,6 +10,7 @@ import pty
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,25 @@ from builds import command
 
 from capo_data.cli.main import app, main
 
-# Every command by its name.
-COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+def _by_words(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
+    for name, found in group.commands.items():
+        if hasattr(found, "commands"):
+            yield from _by_words(found, *before, name)
+        else:
+            yield " ".join((*before, name)), found
+
+
+# Every command by the words that call it: `build`, `annotate export`.
+COMMANDS: dict[str, Any] = dict(_by_words(typer.main.get_command(app)))
+
+
+def called(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Which command these words call (empty if none), and its arguments."""
+    for count in (2, 1):
+        if (name := " ".join(words[:count])) in COMMANDS:
+            return name, list(words[count:])
+    return "", list(words)
 
 
 @dataclass(frozen=True)
