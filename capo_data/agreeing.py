@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_data.errors import SourceError, UsageError
+from capo_data.extras import need
 from capo_data.records import Reporter, SilentReporter
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def agree(
         SourceError: A file cannot be read, or there is no rating.
         ContractError: The run has no dataset.
     """
-    _need_scipy()
+    need("agreement", "annotation", "scipy")
     from capo_annotation import columns as naming
     from capo_annotation import gate
     from capo_annotation.agreement import agreement
@@ -112,18 +113,6 @@ def agree(
         allow_partial=allow_partial,
         report=told,
     )
-
-
-def _need_scipy() -> None:
-    try:
-        import scipy  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "agreement needs a package that is not installed",
-            where=str(error.name),
-            why="it is not part of the core",
-            next_command="pip install 'capo-data[annotation]'",
-        ) from error
 
 
 def _check(run: object, judge: object, no_judge: bool, draws: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -289,14 +289,7 @@ def test_the_python_call_gives_the_same_figures(told, tmp_path):
 
 
 def test_without_scipy_the_extra_is_named(monkeypatch, tmp_path):
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name.partition(".")[0] == "scipy":
-            raise ImportError("No module named 'scipy'", name="scipy")
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(UsageError) as error:
         agree(ratings(tmp_path))
     assert error.value.next_command == "pip install 'capo-data[annotation]'"
