@@ -104,4 +104,35 @@ def test_the_trainer_imports_nothing_of_what_made_the_dataset():
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "['capo_trainer', 'capo_trainer.data']"
+    assert done.stdout.strip() == "['capo_trainer', 'capo_trainer.data', 'capo_trainer.errors']"
+
+
+def test_the_card_names_the_tags(folder):
+    assert data.tags(folder) == data.Tags("think", "item")
+    card = folder / "README.md"
+    card.write_text(card.read_text().replace("item_tag: item", "item_tag: item_nm"))
+    assert data.tags(folder) == data.Tags("think", "item_nm")
+    card.write_text(card.read_text().replace("format: 1", "format: 2"))
+    with pytest.raises(DatasetError, match="format 2"):
+        data.tags(folder)
+    card.write_text("# by hand")
+    with pytest.raises(DatasetError, match="no front matter"):
+        data.tags(folder)
+    card.unlink()
+    assert data.tags(folder) == data.Tags()
+
+
+def test_a_dataset_is_found_by_folder_or_by_its_run(folder):
+    assert data.located(folder) == data.located(str(folder)) == folder
+    (folder.parent / "manifest.json").write_text("{}")
+    assert data.located(str(folder.parent)) == folder
+    with pytest.raises(DatasetError, match="is no folder"):
+        data.located(folder / "nothing" / "here")
+
+
+def test_a_fingerprint_is_of_the_bytes(folder):
+    before = data.fingerprint(folder, "capo")
+    assert before == data.fingerprint(folder, "capo") != data.fingerprint(folder, "sft")
+    path = folder / "capo" / "train-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    assert data.fingerprint(folder, "capo") != before

@@ -1,19 +1,25 @@
 """Reads a released dataset: `<folder>/<config>/<split>-*.parquet`.
 
 The only thing that training shares with the making of a dataset is the format of these files, so this
-module depends on pyarrow alone. Columns and their meaning stand in the dataset's own README.md.
+module depends on pyarrow alone, and on huggingface_hub where a dataset is fetched. Columns and their
+meaning stand in the dataset's own README.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from capo_trainer.errors import DatasetError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FORMAT = 1
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "sft": ("train",),
     "capo": ("train",),
@@ -46,8 +52,78 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-class DatasetError(Exception):
-    """A folder that is no dataset, or one that this version cannot read."""
+def located(dataset: str | Path, revision: str | None = None) -> Path:
+    """The dataset's folder: the one of that name, the one in a run of that name, or one fetched from the Hub.
+
+    Raises:
+        DatasetError: There is no such folder, or the Hub's dataset cannot be had.
+    """
+    name = str(dataset)
+    folder = Path(name)
+    if folder.exists() or isinstance(dataset, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        if not folder.is_dir():
+            raise DatasetError(
+                f"{name} is no folder", next_command="make one with: capo-data build --domain demo"
+            )
+        return folder / "dataset" if (folder / "manifest.json").exists() else folder
+    import huggingface_hub
+
+    wanted = ["README.md", *(f"{config}/*.parquet" for config in SPLITS)]
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, repo_type="dataset", revision=revision, allow_patterns=wanted
+            )
+        )
+    except Exception as error:
+        raise DatasetError(
+            f"{name} is neither a folder nor a dataset of the Hub that can be fetched",
+            why=" ".join(str(error).split()),
+            next_command="check the spelling, the network and HF_TOKEN; or name a folder",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What surrounds the two parts of a response: `<think>rationale</think>` and `<item>title</item>`."""
+
+    think: str = "think"
+    item: str = "item"
+
+
+def tags(folder: Path) -> Tags:
+    """The tag names that the card's front matter gives; think and item where there is no card.
+
+    Raises:
+        DatasetError: The card is of a format that this version does not know, or has no front matter.
+    """
+    import yaml
+
+    path = folder / "README.md"
+    if not path.exists():
+        return Tags()
+    try:
+        front = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
+        facts = front["capo_data"]
+        known, names = facts["format"], Tags(facts["think_tag"], facts["item_tag"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise DatasetError("the card has no front matter of capo-data", where=str(path)) from error
+    if known != FORMAT:
+        raise DatasetError(
+            f"the dataset is of format {known}, this version reads {FORMAT}",
+            where=str(path),
+            next_command="pip install -U 'capo-data[train]'",
+        )
+    return names
+
+
+def fingerprint(folder: Path, config: str, split: str = "train") -> str:
+    """A digest of the bytes of one split, for caches and for what a run writes down."""
+    digest = hashlib.sha256()
+    for path in _files(folder, config, split):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def read_rows(folder: Path, config: str, split: str = "train") -> Iterator[dict[str, Any]]:

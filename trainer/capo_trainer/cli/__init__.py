@@ -1,0 +1,1 @@
+"""The command line: each module parses, calls one library function, and shows what it returns."""
