@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from capo_data.agreeing import agree as agree
     from capo_data.pipeline import build as build
+    from capo_data.recipe_shelf import recipe_check as recipe_check
+    from capo_data.recipe_shelf import recipe_diff as recipe_diff
+    from capo_data.recipe_shelf import recipe_show as recipe_show
     from capo_data.release.leaks import find_leaks as find_leaks
     from capo_data.release.show import show as show
     from capo_data.release.validation import validate as validate
@@ -30,11 +33,25 @@ _PUBLIC = {
     "agree": "capo_data.agreeing",
     "build": "capo_data.pipeline",
     "find_leaks": "capo_data.release.leaks",
+    "recipe_check": "capo_data.recipe_shelf",
+    "recipe_diff": "capo_data.recipe_shelf",
+    "recipe_show": "capo_data.recipe_shelf",
     "show": "capo_data.release.show",
     "stats": "capo_data.table1",
     "validate": "capo_data.release.validation",
 }
-__all__ = ["__version__", "agree", "build", "find_leaks", "show", "stats", "validate"]
+__all__ = [
+    "__version__",
+    "agree",
+    "build",
+    "find_leaks",
+    "recipe_check",
+    "recipe_diff",
+    "recipe_show",
+    "show",
+    "stats",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from capo_data import yaml_places
 from capo_data.errors import RecipeError
 
 Positive = Annotated[int, Field(gt=0)]
@@ -129,6 +130,23 @@ class TiesPart(_Part):
     max_redraws: Positive = 8
 
 
+class ReleasePart(_Part):
+    """What a published dataset says of its rights, and whether it holds the source's texts.
+
+    None of it changes a row of a build, so a run may go on with another.
+    """
+
+    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$")] | None = None
+    terms: Annotated[str, Field(min_length=1)] | None = None
+    text: Literal["with", "without"] | None = None
+    language: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
 # Flags that are not called as the field they set.
 _FLAGS = {
     "candidates.fields": "--candidate-field",
@@ -153,11 +171,16 @@ class Recipe(_Part):
     prompt: PromptPart = PromptPart()
     judges: JudgesPart = JudgesPart()
     ties: TiesPart = TiesPart()
+    release: ReleasePart = ReleasePart()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in a manifest."""
         values: dict[str, Any] = json.loads(self.model_dump_json())
         return values
+
+    def of_rows(self) -> dict[str, Any]:
+        """What determines the rows: everything but `release`."""
+        return {name: value for name, value in self.as_dict().items() if name != "release"}
 
 
 def parse(text: str, where: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -181,6 +204,13 @@ def parse(text: str, where: str, overrides: Mapping[str, Any] | None = None) -> 
         raise RecipeError("the recipe is not valid YAML", where=line, why=why) from error
     if not isinstance(values, dict):
         raise RecipeError("the recipe is not a mapping of fields", where=where, why="see docs/recipes.md")
+    if twice := yaml_places.repeated_key(tree):
+        raise RecipeError(
+            f"recipe field {twice.value}: stands here a second time",
+            where=f"{where}:{twice.start_mark.line + 1}",
+            why="YAML would keep the last one and drop the others without a word",
+            next_command="remove one of them and run again",
+        )
     for dotted, value in (overrides or {}).items():
         _put(values, dotted.split("."), value)
     try:
@@ -194,7 +224,7 @@ def parse(text: str, where: str, overrides: Mapping[str, Any] | None = None) -> 
             f"recipe field {'.'.join(path) or '(whole)'}: {_plain(first['msg'])}",
             where=_FLAGS.get(flag, f"--{flag.rpartition('.')[2].replace('_', '-')}")
             if flag
-            else f"{where}:{_line(tree, path)}",
+            else f"{where}:{yaml_places.line(tree, path)}",
             why=f"found {first['input']!r}"[:300]
             if first["type"] != "extra_forbidden"
             else _known_keys(path),
@@ -220,20 +250,6 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
         values[step] = dict(inner) if isinstance(inner, dict) else {}
         values = values[step]
     values[path[-1]] = value
-
-
-def _line(tree: Any, path: tuple[str, ...]) -> int:
-    """The line where the deepest known step of the path stands."""
-    line = 1
-    node = tree
-    for step in path:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        match = next(((key, value) for key, value in node.value if key.value == step), None)
-        if match is None:
-            break
-        line, node = match[0].start_mark.line + 1, match[1]
-    return line
 
 
 def _plain(message: str) -> str:

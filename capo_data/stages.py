@@ -121,7 +121,7 @@ class Build:
             return self._dry_run(prices, source)
         with opened(self.where.out, self.where.resume, self._identity()) as run:
             recover(run.dataset)
-            manifest = run.manifest()
+            manifest = run.update({"release": self.recipe.as_dict()["release"]})
             if manifest.get("status") == "complete" and run.dataset.exists():
                 self._staged(run)  # refuses other source files
                 self.report.note(f"{self.where.out} is complete: nothing to do")
@@ -153,7 +153,7 @@ class Build:
 
     def _told_recipe(self) -> dict[str, Any]:
         """The recipe without file names: a template of one's own is told by its version and text."""
-        recipe = self.recipe.as_dict()
+        recipe = self.recipe.of_rows()
         shipped = capo_prompts.names()
         for role in ("judge", "recommender"):
             if recipe["prompt"][role] not in shipped:

@@ -38,6 +38,10 @@ def test_the_papers_numbers_of_users_are_in_the_recipes() -> None:
         ("domain: x\nprompt:\n  think_tag: 'a b'\n", 3, "pattern"),
         ("domain: x\ncandidates:\n  size: 5\n  rejected: 9\n", 2, "leave room"),
         ("domain: x\n  y: [\n", 2, ""),
+        ("domain: x\ncandidates:\n  fields:\n  - title\n  - colour\n", 5, "title"),
+        ("domain: x\nties:\n  policy: drop\n  policy: keep\n", 4, "a second time"),
+        ("domain: x\nrelease: {license: My Licence}\n", 2, "pattern"),
+        ("domain: x\nrelease:\n  text: maybe\n", 3, "'with' or 'without'"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_is_said_with_its_line(text: str, line: int, says: str) -> None:

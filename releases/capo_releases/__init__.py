@@ -1,8 +1,11 @@
-"""One recipe per domain, shipped as YAML."""
+"""One recipe per domain, shipped as YAML, and beside them what was released."""
 
 from __future__ import annotations
 
 from importlib import resources
+from typing import Any
+
+import yaml
 
 
 def domains() -> list[str]:
@@ -22,3 +25,15 @@ def recipe_text(domain: str) -> str:
     if domain not in domains():
         raise KeyError(domain)
     return (resources.files(__name__) / "recipes" / f"{domain}.yaml").read_text(encoding="utf-8")
+
+
+def released(domain: str) -> list[dict[str, Any]]:
+    """The recorded versions of a domain, oldest first, as `capo-data push --record` wrote them.
+
+    Each has `repository`, `tag`, `commit`, `recipe_hash`, `files` (path -> SHA-256), `rows`, `counts` and
+    `agreement` (null where there is none).
+    """
+    path = resources.files(__name__) / "released" / f"{domain}.yaml"
+    if not path.is_file():
+        return []
+    return list(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -21,7 +21,9 @@ def of_command(name: str) -> dict[str, Any]:
 
 
 def of_call(name: str) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(attrgetter(name.replace(" ", "."))(capo_data)).parameters
+    # `capo_data.recipe` is the record, so `recipe show` is `recipe_show`.
+    path = name.replace("recipe ", "recipe_").replace(" ", ".")
+    parameters = inspect.signature(attrgetter(path)(capo_data)).parameters
     return {name: one for name, one in parameters.items() if name not in CALL_ALONE}
 
 
