@@ -50,13 +50,14 @@ class Tally:
         """Counts a `capo` row."""
         self.counts["kept"] += 1
         self.counts["conflicts"] += row["conflict"]
+        self.counts["level"] += row["chosen"]["score"] == row["hard_rejected"]["score"]
         self.counts["tied"] += row["order_by"] == "tied"
         for role, scores in self.scores.items():
             scores[str(row[role]["score"])] += 1
 
     def facts(self) -> dict[str, Any]:
         """For the card and the manifest."""
-        names = ("judged", "kept", "tied", "redrawn", "merged", "conflicts")
+        names = ("judged", "kept", "tied", "redrawn", "merged", "conflicts", "level")
         return {
             "counts": {
                 "instances": {split: self.instances[split] for split in ("train", "validation", "test")},
