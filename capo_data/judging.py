@@ -59,31 +59,47 @@ class Panel:
     prompts: Prompts
 
     async def judgement(self, instance: Instance, shown: Shown, index: int) -> Judgement:
-        """Judges one candidate. An answer that cannot be read is asked for once more, firmly."""
+        """Judges one candidate.
+
+        An answer that ended at its limit is asked for once more with twice the room, one that cannot be
+        read for another reason once more, firmly; each once.
+        """
         item = instance.candidates[index]
-        for firmer in (False, True):
+        firmer = longer = False
+        cut: Judgement | None = None
+        while True:
             messages = judge_messages(instance, shown, item, self.prompts, firmer=firmer)
-            request = JudgeRequest(self.judge.body(messages), instance.id, shown.history, item)
+            body = self.judge.body(messages, longer=longer)
             try:
-                stored = await self.answers.answer(request)
+                stored = await self.answers.answer(JudgeRequest(body, instance.id, shown.history, item))
             except RequestFailed as failure:
+                if cut and not failure.retryable:  # the model has no room for twice the limit
+                    return cut
                 # What was refused for good is settled; anything else is asked again by the next build.
                 return self._unread("failed" if failure.retryable else failure.kind, "", str(failure))
-            reply = parse(stored.text)
-            status, detail = reply.status, reply.detail
-            if status == "ok" and self._forges(reply.rationale or ""):
-                status, detail = "tag_in_rationale", "the rationale holds a tag of the response"
-            if status == "ok":
-                return Judgement(
-                    status="ok",
-                    rationale=reply.rationale,
-                    score=reply.score,
-                    expected_score=reply.expected_score,
-                    key=stored.key,
-                    judge=self.judge.name,
-                    prompt_version=self.prompts.judge.version,
-                )
-        return self._unread(status, stored.key, detail)
+            found = self._read(stored)
+            if found.status == "truncated" and not longer:
+                longer, cut = True, found
+            elif found.ok or found.status == "truncated" or firmer:
+                return found
+            else:
+                firmer, cut = True, None
+
+    def _read(self, stored: Answer) -> Judgement:
+        reply = parse(stored.text)
+        if reply.status != "ok":
+            return self._unread(reply.status, stored.key, reply.detail)
+        if self._forges(reply.rationale or ""):
+            return self._unread("tag_in_rationale", stored.key, "the rationale holds a tag of the response")
+        return Judgement(
+            status="ok",
+            rationale=reply.rationale,
+            score=reply.score,
+            expected_score=reply.expected_score,
+            key=stored.key,
+            judge=self.judge.name,
+            prompt_version=self.prompts.judge.version,
+        )
 
     def _forges(self, rationale: str) -> bool:
         tags = self.prompts.recipe.prompt

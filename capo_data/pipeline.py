@@ -39,6 +39,8 @@ def build(
     model_revision: str | None = None,
     max_answer_tokens: int | None = None,
     tie_policy: str | None = None,
+    constrain: str | None = None,
+    logprobs: bool | None = None,
     base_url: str | None = None,
     concurrency: int = 64,
     timeout: float = 600.0,
@@ -81,7 +83,9 @@ def build(
         judge: `lexical` or `openai:MODEL`, for both roles.
         model_revision: Part of every answer's key.
         max_answer_tokens: Limit of an answer.
-        tie_policy: `drop`, `redraw` or `keep`.
+        tie_policy: `drop`, `redraw`, `expected` or `keep`.
+        constrain: `regex` has vLLM hold answers to their form, `none` does not; `auto`: in this process.
+        logprobs: Ask for the probabilities behind the score; by default where the tie policy needs them.
         base_url: An OpenAI-compatible server.
         concurrency: Requests in flight.
         timeout: Seconds a request may take in all.
@@ -127,6 +131,8 @@ def build(
                 "judges.sft": judge,
                 "judges.model_revision": model_revision,
                 "judges.max_answer_tokens": max_answer_tokens,
+                "judges.constrain": constrain,
+                "judges.logprobs": logprobs,
                 "ties.policy": tie_policy,
             }.items()
             if value is not None

@@ -105,7 +105,9 @@ class PromptPart(_Part):
 class JudgesPart(_Part):
     """Who scores the triplets (`capo`) and who writes the rationales of `sft`.
 
-    A `temperature` of null is not sent, for models that take none but their own.
+    A `temperature` of null is not sent, for models that take none but their own. `constrain` has the server
+    hold answers to their form: `regex`, where the server is vLLM; `auto` does so where the model runs in
+    this process. `logprobs` null asks for probabilities where the tie policy needs them.
     """
 
     capo: str = "lexical"
@@ -113,6 +115,8 @@ class JudgesPart(_Part):
     model_revision: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     max_answer_tokens: Positive = 1024
+    constrain: Literal["auto", "regex", "none"] = "auto"
+    logprobs: bool | None = None
 
     @field_validator("capo", "sft")
     @classmethod
@@ -126,7 +130,7 @@ class JudgesPart(_Part):
 class TiesPart(_Part):
     """What happens where rejected items score alike."""
 
-    policy: Literal["drop", "redraw", "keep"] = "drop"
+    policy: Literal["drop", "redraw", "expected", "keep"] = "drop"
     max_redraws: Positive = 8
 
 
@@ -172,6 +176,16 @@ class Recipe(_Part):
     judges: JudgesPart = JudgesPart()
     ties: TiesPart = TiesPart()
     release: ReleasePart = ReleasePart()
+
+    @model_validator(mode="after")
+    def _has_probabilities(self) -> Recipe:
+        if self.ties.policy != "expected":
+            return self
+        if self.judges.logprobs is False:
+            raise ValueError("ties.policy expected needs probabilities, judges.logprobs: false asks for none")
+        if self.judges.capo == "lexical":
+            raise ValueError("ties.policy expected needs a judge that gives probabilities, not lexical")
+        return self
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in a manifest."""

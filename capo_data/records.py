@@ -195,8 +195,8 @@ class Judge(Protocol):
     def identity(self) -> Mapping[str, str | None]:
         """The logical endpoint that is part of every key: provider, model, revision. No address."""
 
-    def body(self, messages: Sequence[Message]) -> Mapping[str, Any]:
-        """The exact request for these messages."""
+    def body(self, messages: Sequence[Message], *, longer: bool = False) -> Mapping[str, Any]:
+        """The exact request for these messages; `longer` doubles the answer's limit."""
 
     async def ask(self, request: JudgeRequest) -> RawAnswer:
         """One attempt, or as many as its retry policy allows.

@@ -14,6 +14,7 @@ from capo_data.recipe import TiesPart
 from capo_data.records import Dropped, Instance, Judgement
 
 STAGE = "triplets"
+_TIED = {"redraw": " after every redraw", "expected": ", expected scores too or absent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Triplet:
     Attributes:
         rejected: Candidate indices from hard (highest score) to easy (lowest). Between them, where
             more than two are judged, one a score level.
-        order_by: `score`, or `tied` where `keep` let equal scores pass.
+        order_by: `score`; `expected` where expected scores tell equal ones apart; `tied` where `keep` let
+            equal scores pass.
         conflict: Some judged rejected item scores above the chosen one.
         redrawn: How many further negatives were judged to break a tie.
         merged: How many judged items were left out because another has their score (K > 2).
@@ -72,8 +74,8 @@ def outcome(
 
     The rejected items are looked at first, so that the reason of a drop is the same whether the chosen
     item was judged or not. With more than two rejected items some may tie and others not. `keep` releases
-    all of them, marked `tied`; else the first drawn of each score level stands for it, and the others are
-    left out.
+    all of them, marked `tied`; else the first drawn of each level stands for it, and the others are left
+    out. A level is a score; where `expected` tells ties apart, a score with an expected score.
     """
     reason = _dropped(instance, judged, ties, rejected)
     if not reason and not judged[instance.target_index].ok:
@@ -84,13 +86,16 @@ def outcome(
     redrawn = sum(index in judged for index in instance.rejected[rejected:])
     own = _score(judged, instance.target_index)
     conflict = any(_score(judged, index) > own for index in play)
-    falling = sorted(play, key=lambda index: -_score(judged, index))  # stable: equals stay as drawn
-    by_score: dict[int, int] = {}
+    levels = _levels(play, judged, ties)
+    falling = sorted(play, key=lambda index: levels[index], reverse=True)  # stable: equals stay as drawn
+    first: dict[tuple[float, ...], int] = {}
     for index in falling:
-        by_score.setdefault(_score(judged, index), index)
-    if ties.policy == "keep" and len(by_score) < len(play):
+        first.setdefault(levels[index], index)
+    if ties.policy == "keep" and len(first) < len(play):
         return Triplet(tuple(falling), "tied", conflict, redrawn, 0)
-    return Triplet(tuple(by_score.values()), "score", conflict, redrawn, len(play) - len(by_score))
+    scores = {_score(judged, index) for index in first.values()}
+    order_by = "score" if len(scores) == len(first) else "expected"
+    return Triplet(tuple(first.values()), order_by, conflict, redrawn, len(play) - len(first))
 
 
 def _dropped(instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int) -> str:
@@ -98,9 +103,9 @@ def _dropped(instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart
     for index in instance.rejected[:rejected]:
         if not judged[index].ok:
             return f"rejected item's answer: {judged[index].status}"
-    if ties.policy == "keep" or not _tied(_in_play(instance, judged, rejected), judged):
+    if ties.policy == "keep" or not _tied(_in_play(instance, judged, rejected), judged, ties):
         return ""
-    return "rejected items tied" + (" after every redraw" if ties.policy == "redraw" else "")
+    return "rejected items tied" + _TIED.get(ties.policy, "")
 
 
 def _redrawing(instance: Instance, judged: Mapping[int, Judgement], ties: TiesPart, rejected: int) -> bool:
@@ -108,7 +113,7 @@ def _redrawing(instance: Instance, judged: Mapping[int, Judgement], ties: TiesPa
     return (
         ties.policy == "redraw"
         and all(judged[index].ok for index in instance.rejected[:rejected])
-        and _tied(_in_play(instance, judged, rejected), judged)
+        and _tied(_in_play(instance, judged, rejected), judged, ties)
     )
 
 
@@ -119,8 +124,22 @@ def _in_play(instance: Instance, judged: Mapping[int, Judgement], rejected: int)
     return (*first, redraws[-1] if redraws else instance.rejected[rejected - 1])
 
 
-def _tied(play: tuple[int, ...], judged: Mapping[int, Judgement]) -> bool:
-    return len({_score(judged, index) for index in play}) == 1
+def _tied(play: tuple[int, ...], judged: Mapping[int, Judgement], ties: TiesPart) -> bool:
+    return len(set(_levels(play, judged, ties).values())) == 1
+
+
+def _levels(
+    play: tuple[int, ...], judged: Mapping[int, Judgement], ties: TiesPart
+) -> dict[int, tuple[float, ...]]:
+    """By index what orders the items: the score, and under `expected` its mean by probability.
+
+    The means count to the sixth decimal: what differs beyond is arithmetic of the server, not opinion. If
+    one of the items has none the scores stand alone, for it could be placed among its equals anyhow.
+    """
+    means = {index: judged[index].expected_score for index in play}
+    if ties.policy != "expected" or None in means.values():
+        return {index: (_score(judged, index),) for index in play}
+    return {index: (_score(judged, index), round(mean or 0.0, 6)) for index, mean in means.items()}
 
 
 def _score(judged: Mapping[int, Judgement], index: int) -> int:

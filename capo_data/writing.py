@@ -52,12 +52,13 @@ class Tally:
         self.counts["conflicts"] += row["conflict"]
         self.counts["level"] += row["chosen"]["score"] == row["hard_rejected"]["score"]
         self.counts["tied"] += row["order_by"] == "tied"
+        self.counts["told_apart"] += row["order_by"] == "expected"
         for role, scores in self.scores.items():
             scores[str(row[role]["score"])] += 1
 
     def facts(self) -> dict[str, Any]:
         """For the card and the manifest."""
-        names = ("judged", "kept", "tied", "redrawn", "merged", "conflicts", "level")
+        names = ("judged", "kept", "tied", "told_apart", "redrawn", "merged", "conflicts", "level")
         return {
             "counts": {
                 "instances": {split: self.instances[split] for split in ("train", "validation", "test")},

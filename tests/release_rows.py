@@ -163,6 +163,7 @@ FACTS: Mapping[str, Any] = {
         "judged": 11_000,
         "kept": 7_700,
         "tied": 3_300,
+        "told_apart": 770,
         "redrawn": 0,
         "conflicts": 1_540,
         "dropped": {"rejected items tied": 3_300, "chosen item's answer: no_rating": 28},

@@ -151,6 +151,8 @@ SAMPLES: Mapping[str, tuple[str, Any]] = {
     "--judge": ("judge", "openai:gpt-4o"),
     "--model-revision": ("model_revision", "r7"),
     "--max-answer-tokens": ("max_answer_tokens", 7),
+    "--constrain": ("constrain", "regex"),
+    "--logprobs": ("logprobs", True),
     "--tie-policy": ("tie_policy", "keep"),
 }
 

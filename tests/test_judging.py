@@ -16,11 +16,22 @@ from capo_data.judges.limits import RetryPolicy
 from capo_data.judging import Bench, Panel, Replay
 from capo_data.prompting import show
 from capo_data.recipe import parse
-from capo_data.records import HistoryEntry, Instance, Item, JudgeRequest, Message, RawAnswer, SilentReporter
+from capo_data.records import (
+    HistoryEntry,
+    Instance,
+    Item,
+    Judgement,
+    JudgeRequest,
+    Message,
+    RawAnswer,
+    SilentReporter,
+)
+
+CUT, REFUSED = "<think>It fits …", "(refused)"
 
 
 class Scripted:
-    """A judge whose answer is a function of the item and of whether it is asked firmly."""
+    """A judge whose answer is a function of the item and of how often it was asked; "…" is cut off."""
 
     name = "scripted"
     identity: Mapping[str, str | None] = {"provider": "scripted", "model": "m", "revision": None}
@@ -38,13 +49,15 @@ class Scripted:
         self.name = name
         self.identity = {"provider": name, "model": "m", "revision": None}
         self.asked: list[str] = []
+        self.bodies: list[Mapping[str, Any]] = []
 
-    def body(self, messages: Sequence[Message]) -> Mapping[str, Any]:
-        return {"model": "m", "messages": list(messages)}
+    def body(self, messages: Sequence[Message], *, longer: bool = False) -> Mapping[str, Any]:
+        return {"model": "m", "messages": list(messages), "max_tokens": 200 if longer else 100}
 
     async def ask(self, request: JudgeRequest) -> RawAnswer:
         item = request.item.item_id
         self.asked.append(item)
+        self.bodies.append(request.body)
         if item in self.broken:
             raise RequestFailed("server_error", "no")
         if item in self.refused:
@@ -53,7 +66,10 @@ class Scripted:
             raise JudgeError("wrong key")
         answers = self.script.get(item, ["<think>It fits.</think><rating>4</rating>"])
         text = answers[min(self.asked.count(item), len(answers)) - 1]
-        return RawAnswer(json.dumps({"choices": [{"message": {"content": text}}]}), "scripted:", 0.0, 1)
+        if text == REFUSED:
+            raise RequestFailed("http_400", "too long", retryable=False)
+        choice = {"message": {"content": text}, "finish_reason": "length" if text.endswith("…") else "stop"}
+        return RawAnswer(json.dumps({"choices": [choice]}), "scripted:", 0.0, 1)
 
     async def close(self) -> None:
         pass
@@ -102,6 +118,43 @@ def test_the_sft_judge_writes_the_rationale_of_the_chosen_item_alone(tmp_path: P
     assert sft.asked == ["c"]
     assert (verdict.sft.rationale, verdict.sft.judge) == ("Better words.", "writer")
     assert verdict.judged[0].judge == "scripted"
+
+
+def judged_alone(tmp_path: Path, *answers: str) -> tuple[Judgement, list[tuple[int, bool]]]:
+    """What one item with these answers in turn becomes, and (limit, firmer) of each request."""
+    judge = Scripted({"c": list(answers)})
+    with Journal(tmp_path / "j.sqlite") as journal:
+        one = instance()
+        found = asyncio.run(bench(judge, journal).capo.judgement(one, show(one, PROMPTS), 0))
+        again = asyncio.run(
+            Panel(judge, Replay(judge, journal), PROMPTS).judgement(one, show(one, PROMPTS), 0)
+        )
+    assert again == found
+    firmer = PROMPTS.judge.firmer
+    return found, [(body["max_tokens"], firmer in body["messages"][-1]["content"]) for body in judge.bodies]
+
+
+def test_an_answer_cut_at_its_limit_is_asked_for_once_more_with_twice_the_room(tmp_path: Path) -> None:
+    found, asked = judged_alone(tmp_path, CUT, *rated(5))
+    assert (found.score, asked) == (5, [(100, False), (200, False)])
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "asked"),
+    [
+        ([CUT, CUT], "truncated", [(100, False), (200, False)]),
+        ([CUT, REFUSED], "truncated", [(100, False), (200, False)]),
+        ([CUT, "no tags", *rated(3)], "ok", [(100, False), (200, False), (200, True)]),
+        ([CUT, "no tags", REFUSED], "http_400", [(100, False), (200, False), (200, True)]),
+        (["no tags", CUT, *rated(3)], "ok", [(100, False), (100, True), (200, True)]),
+        (["no tags", CUT, CUT], "truncated", [(100, False), (100, True), (200, True)]),
+    ],
+)
+def test_room_and_firmness_are_each_tried_once(
+    tmp_path: Path, answers: list[str], status: str, asked: list[tuple[int, bool]]
+) -> None:
+    found, seen = judged_alone(tmp_path, *answers)
+    assert (found.status, seen) == (status, asked)
 
 
 def test_an_answer_that_cannot_be_read_is_asked_for_once_more_and_both_are_kept(tmp_path: Path) -> None:

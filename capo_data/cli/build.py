@@ -58,7 +58,13 @@ def build(
     model_revision: Annotated[str | None, Option(help="Revision of the judge's model.")] = None,
     max_answer_tokens: Annotated[int | None, Option(help="Limit of a judge's answer.")] = None,
     tie_policy: Annotated[
-        Literal["drop", "redraw", "keep"] | None, Option(help="Where rejected items score alike.")
+        Literal["drop", "redraw", "expected", "keep"] | None, Option(help="Where rejected items score alike.")
+    ] = None,
+    constrain: Annotated[
+        Literal["auto", "regex", "none"] | None, Option(help="regex: have vLLM hold answers to their form.")
+    ] = None,
+    logprobs: Annotated[
+        bool | None, Option("--logprobs/--no-logprobs", help="Ask for the probabilities behind the score.")
     ] = None,
     concurrency: Annotated[int, Option(min=1, help="Requests in flight.")] = 64,
     timeout: Annotated[float, Option(min=1, help="Seconds a request may take in all.")] = 600.0,

@@ -15,6 +15,8 @@ def summary(result: BuildResult) -> str:
     counts, rows = manifest["counts"], manifest["rows"]
     judged = max(counts["judged"], 1)
     shares = f"{counts['tied']:,} tied ({counts['tied'] / judged:.0%})"
+    if counts["told_apart"]:
+        shares += f", {counts['told_apart']:,} ties told apart by expected score"
     kept = counts["kept"]
     conflicts = f"{counts['conflicts']:,} in conflict ({counts['conflicts'] / max(kept, 1):.0%})"
     lines = [

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from capo_data.errors import UsageError
+from capo_data.judges.constrain import body_fields
 from capo_data.recipe import JudgesPart, Recipe
 from capo_data.records import Judge
 from capo_data.settings import Settings
@@ -57,6 +58,7 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
         temperature=recipe.judges.temperature,
         max_answer_tokens=recipe.judges.max_answer_tokens,
         model_revision=recipe.judges.model_revision,
+        fields=body_fields(recipe),
         timeout=settings.timeout,
     )
 

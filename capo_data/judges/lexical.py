@@ -123,7 +123,7 @@ class LexicalJudge:
         """The fit's hash stands as the revision."""
         return {"provider": "lexical", "model": "tfidf", "revision": self._revision}
 
-    def body(self, messages: Sequence[Message]) -> Mapping[str, Any]:
+    def body(self, messages: Sequence[Message], *, longer: bool = False) -> Mapping[str, Any]:
         """What a chat endpoint would be sent; kept so that keys are made the same way everywhere."""
         return {"model": "lexical", "messages": list(messages)}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -45,6 +45,7 @@ class OpenAIJudge:
         temperature: None leaves it out, for models that accept only their own.
         max_answer_tokens: Limit of an answer, rationale included.
         seed: Sent if given; servers differ in what they make of it.
+        fields: Further fields of every request (see `constrain.body_fields`).
         timeout: Seconds from sending a request to the last byte of its answer, connecting included.
 
     Raises:
@@ -61,6 +62,7 @@ class OpenAIJudge:
         temperature: float | None = 0.0,
         max_answer_tokens: int = 1024,
         seed: int | None = None,
+        fields: Mapping[str, Any] | None = None,
         timeout: float = 300.0,
     ) -> None:
         self.model = model
@@ -92,8 +94,8 @@ class OpenAIJudge:
         self.url = _public(self._endpoint)
         self.timeout = timeout
         self._key = api_key or "none"
-        self._fixed: dict[str, Any] = {"model": model}
-        self._fixed["max_completion_tokens" if self._official else "max_tokens"] = max_answer_tokens
+        self._limit = "max_completion_tokens" if self._official else "max_tokens"
+        self._fixed: dict[str, Any] = {"model": model, self._limit: max_answer_tokens, **(fields or {})}
         if temperature is not None:
             self._fixed["temperature"] = temperature
         if seed is not None:
@@ -111,9 +113,12 @@ class OpenAIJudge:
         """The logical endpoint: provider, model, revision; no address, no key."""
         return {"provider": "openai", "model": self.model, "revision": self._revision}
 
-    def body(self, messages: Sequence[Message]) -> dict[str, Any]:
-        """The exact JSON that is sent and hashed."""
-        return {**self._fixed, "messages": [dict(message) for message in messages]}
+    def body(self, messages: Sequence[Message], *, longer: bool = False) -> dict[str, Any]:
+        """The exact JSON that is sent and hashed; `longer` doubles the answer's limit."""
+        body = {**self._fixed, "messages": [dict(message) for message in messages]}
+        if longer:
+            body[self._limit] *= 2
+        return body
 
     async def ask(self, request: JudgeRequest) -> RawAnswer:
         """One attempt.

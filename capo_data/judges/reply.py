@@ -10,6 +10,7 @@ arrangement gets a status of its own (PROTOCOL, Judge; DESIGN, Rules).
 | no_completion | is no chat completion at all |
 | refused | was refused or filtered by the provider |
 | truncated | ended at the token limit (`finish_reason: length`), whatever it holds |
+| endless_space | ended at the token limit in a long run of white space: more room would hold more of it |
 | no_content | holds no text |
 | no_think, unclosed_think, nested_think, several_think | lacks the rationale, or it has no clear end |
 | tag_in_rationale | has an item or rating tag within the rationale |
@@ -36,6 +37,7 @@ from typing import Any
 from capo_data.records import Usage
 
 LOWEST, HIGHEST = 1, 7
+ENDLESS = 64  # characters of white space at the end of a cut answer; no prose has as many
 ITEM_TAGS = ("item", "item_nm")  # the paper writes both
 
 _NUMBER_WORDS = {
@@ -139,10 +141,13 @@ def parse(
     refusal = message.get("refusal")
     if refusal or outside.finish_reason == "content_filter":
         return Reply("refused", detail=_shortened(str(refusal or "finish_reason: content_filter")))
-    if outside.finish_reason == "length":
-        return Reply("truncated", detail="finish_reason: length")
     tags = _tag_pattern(think_tag, rating_tag)
     text = _text(message, think_tag, tags)
+    if outside.finish_reason == "length":
+        blank = len(text) - len(text.rstrip())
+        if blank >= ENDLESS:
+            return Reply("endless_space", detail=f"ends in {blank} characters of white space")
+        return Reply("truncated", detail="finish_reason: length")
     if not text.strip():
         return Reply("no_content")
 

@@ -121,6 +121,10 @@ def _counts(counts: Mapping[str, Any], tie_policy: str) -> str:
     shares = [("of the judged kept in `capo`", "kept", judged)]
     if tie_policy != "keep":  # where ties are kept, none is counted here
         shares.append(("of the judged left out of `capo`: the rejected items tied", "tied", judged))
+    if tie_policy == "expected":
+        shares.append(
+            ("of the kept with equal scores, told apart by expected score", "told_apart", counts["kept"])
+        )
     if tie_policy == "redraw":
         shares.append(("of the kept with a negative redrawn because of a tie", "redrawn", counts["kept"]))
     shares.append(

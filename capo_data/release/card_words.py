@@ -28,7 +28,8 @@ SOURCES: Mapping[str, str] = {
 TIES: Mapping[str, str] = {
     "drop": "instances whose rejected items score the same are left out of `capo`",
     "redraw": "where the rejected items score the same, another negative is drawn until the scores differ",
-    "expected": "equal scores are told apart by their probability-weighted mean",
+    "expected": "rejected items of one score are ordered by its probability-weighted mean; where that is"
+    " equal too, or absent, the instance is left out of `capo`",
     "keep": "instances whose rejected items score the same are kept with `order_by: tied`",
 }
 NEGATIVES: Mapping[str, str] = {

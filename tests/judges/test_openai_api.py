@@ -92,6 +92,17 @@ def test_the_body_holds_what_is_asked_and_no_more():
     }
 
 
+def test_further_fields_are_part_of_every_body_and_a_longer_answer_has_twice_the_limit():
+    held = OpenAIJudge(
+        "m", base_url="http://127.0.0.1:1/v1", max_answer_tokens=300, fields={"logprobs": True}
+    )
+    assert held.body(MESSAGES)["logprobs"] is True
+    assert held.body(MESSAGES, longer=True) == {**held.body(MESSAGES), "max_tokens": 600}
+    official = OpenAIJudge("gpt-5", api_key=KEY, max_answer_tokens=300)
+    assert official.body(MESSAGES, longer=True)["max_completion_tokens"] == 600
+    assert official.body(MESSAGES)["max_completion_tokens"] == 300
+
+
 def test_openai_itself_wants_a_key_and_an_address_must_be_one():
     with pytest.raises(UsageError, match="key"):
         OpenAIJudge("gpt-4o")

@@ -237,6 +237,13 @@ def test_a_truncated_answer_is_not_read_however_whole_it_looks():
     assert parse(body(finish_reason="length")).status == "truncated"
 
 
+@pytest.mark.parametrize(("blank", "status"), [(63, "truncated"), (64, "endless_space")])
+def test_an_answer_that_ran_on_in_white_space_is_told_from_one_that_was_cut(blank, status):
+    text = "<think>It fits." + "\n \t"[: blank % 3] + "\n \t" * (blank // 3)
+    assert parse(body(text, finish_reason="length")).status == status
+    assert parse(body("<think>a</think><rating>3</rating>" + "\n" * blank)).status == "ok"
+
+
 def test_a_refusal_is_one():
     assert parse(body(None, refusal="I cannot help with that.")) == Reply(
         "refused", detail="I cannot help with that."

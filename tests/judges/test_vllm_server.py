@@ -2,9 +2,11 @@
 
 import asyncio
 
+import pyarrow.parquet as pq
 import pytest
 from vllm_server import MODEL, VLLMServer
 
+import capo_data
 from capo_data.judges.openai_api import OpenAIJudge
 from capo_data.judges.reply import envelope, parse
 from capo_data.records import Item, JudgeRequest
@@ -12,6 +14,13 @@ from capo_data.records import Item, JudgeRequest
 pytestmark = pytest.mark.slow
 
 PATTERN = r"<think>[A-Z][^<]{1,60}</think>\n<rating>[1-7]</rating>"
+SMALL = """
+domain: small
+source: {kind: demo, size: {users: 10, items: 40, interactions: 80}}
+candidates: {size: 5}
+judges: {capo: "openai:tiny", sft: "openai:tiny", constrain: regex, max_answer_tokens: 100}
+ties: {policy: expected}
+"""
 
 
 def ask(server: VLLMServer, content: str, **fields: object) -> str:
@@ -47,3 +56,26 @@ def test_a_prompt_that_was_asked_before_comes_from_the_prefix_cache(vllm_server)
     first, second = (envelope(ask(vllm_server, prompt + end)).usage for end in ("Rate hats.", "Rate caps."))
     assert first.cached_tokens < second.cached_tokens < second.prompt_tokens
     assert vllm_server.metric("vllm:prefix_cache_hits_total") >= second.cached_tokens
+
+
+def test_a_build_with_the_real_server_orders_its_ties_by_expected_score(vllm_server, tmp_path):
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(SMALL)
+    # The library in this process, the server in its own: what a user has.
+    result = capo_data.build(
+        recipe=recipe, base_url=vllm_server.url, out=tmp_path / "run", concurrency=8, yes=True
+    )
+    counts = result.manifest["counts"]
+    triplets = pq.read_table(next((tmp_path / "run/dataset/capo").glob("*.parquet"))).to_pylist()
+    assert counts["judged"] == 10
+    assert counts["kept"] == len(triplets) > 0
+    assert counts["told_apart"] == sum(row["order_by"] == "expected" for row in triplets)
+    for row in triplets:
+        for role in ("chosen", "hard_rejected", "easy_rejected"):
+            assert 1 <= row[role]["expected_score"] <= 7
+    # The random model never ends some of its answers: those have their reason and nothing else is lost.
+    assert set(counts["dropped"]) <= {
+        "chosen item's answer: truncated",
+        "rejected item's answer: truncated",
+        "rejected items tied, expected scores too or absent",
+    }

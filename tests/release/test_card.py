@@ -88,13 +88,16 @@ def test_the_numbers_are_those_of_the_facts():
     assert 'xxh3_64("17:ID")' in card
 
 
-@pytest.mark.parametrize(("policy", "tied", "redrawn"), [("drop", 1, 0), ("redraw", 1, 1), ("keep", 0, 0)])
+@pytest.mark.parametrize(
+    ("policy", "tied", "redrawn"), [("drop", 1, 0), ("redraw", 1, 1), ("expected", 1, 0), ("keep", 0, 0)]
+)
 def test_ties_are_counted_as_the_policy_treats_them(policy, tied, redrawn):
     form = {**release_rows.FACTS["format"], "tie_policy": policy}
     card = render(facts(format=form))
     labels = [row[0] for row in table(card, "What became")]
     assert sum("tied" in label for label in labels) == tied
     assert sum("redrawn" in label for label in labels) == redrawn
+    assert sum("told apart by expected score" in label for label in labels) == (policy == "expected")
     assert f"- Tie policy: `{policy}` ({card_words.TIES[policy]})." in card
 
 
