@@ -13,10 +13,11 @@ from typing import Any
 
 from capo_data.errors import PartialError
 from capo_data.judges import choose
-from capo_data.judges.ask import Asker, Drained, rare_collections
+from capo_data.judges.ask import START, Asker, Drained, rare_collections
 from capo_data.judges.cost import FREE, Budget, PriceTable, Purse
 from capo_data.judges.journal import Journal
 from capo_data.judges.lexical import LexicalJudge
+from capo_data.judges.limits import Pacing
 from capo_data.judging import Bench, Panel, Replay
 from capo_data.prompting import Prompts
 from capo_data.records import Instance, Judge, Reporter
@@ -52,7 +53,7 @@ async def ask_all(
         PartialError: Drained, or nothing answered for minutes.
         BudgetReached, JudgeError, RunError: See `judges.ask.Asker.answer`.
     """
-    askers = _askers(judges, journal, where, prices)
+    askers = _askers(judges, journal, where, prices, report)
     panels = {name: Panel(judges[name], askers[name], prompts) for name in judges}
     bench = _bench(prompts, panels, lazy=where.lazy)
 
@@ -71,7 +72,8 @@ async def ask_all(
 
     try:
         with _on_interrupt(interrupted), rare_collections():
-            await bench.judge(instances, where.concurrency, report)
+            workers = where.concurrency * max(1, len(where.base_urls))
+            await bench.judge(instances, workers, report)
             if draining:  # what was in flight was the last there was to ask
                 raise Drained
     except Drained as error:
@@ -88,7 +90,7 @@ async def ask_all(
 
 
 def _askers(
-    judges: dict[str, Judge], journal: Journal, where: Settings, prices: PriceTable
+    judges: dict[str, Judge], journal: Journal, where: Settings, prices: PriceTable, report: Reporter
 ) -> dict[str, Asker]:
     purse = Purse()  # --max-cost is for all judges together
     askers = {}
@@ -99,8 +101,14 @@ def _askers(
             judge,
             journal,
             concurrency=where.concurrency,
+            # Whoever is asked in this process queues and batches on their own.
+            start=START if name.startswith("openai:") else where.concurrency,
             budget=budget,
+            stall_seconds=60 * where.stall_minutes,
             retry_refused=where.retry_refused,
+            pacing=Pacing(where.requests_per_minute, where.tokens_per_minute),
+            resume=f"run again: {where.command}" if where.command else "run the same command again",
+            tell=report.note,
         )
     return askers
 

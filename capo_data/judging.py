@@ -70,8 +70,9 @@ class Panel:
         while True:
             messages = judge_messages(instance, shown, item, self.prompts, firmer=firmer)
             body = self.judge.body(messages, longer=longer)
+            request = JudgeRequest(body, instance.id, shown.history, item, instance.user)
             try:
-                stored = await self.answers.answer(JudgeRequest(body, instance.id, shown.history, item))
+                stored = await self.answers.answer(request)
             except RequestFailed as failure:
                 if cut and not failure.retryable:  # the model has no room for twice the limit
                     return cut

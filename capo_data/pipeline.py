@@ -14,6 +14,7 @@ from capo_data.records import RatingScale, Reporter, SilentReporter, SourceReque
 from capo_data.run import ResumeMode
 from capo_data.settings import Settings
 from capo_data.stages import Build, BuildResult
+from capo_data.typed import typed
 
 
 def build(
@@ -41,9 +42,12 @@ def build(
     tie_policy: str | None = None,
     constrain: str | None = None,
     logprobs: bool | None = None,
-    base_url: str | None = None,
-    concurrency: int = 64,
+    base_url: str | Sequence[str] = (),
+    concurrency: int = 128,
     timeout: float = 600.0,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
+    stall_minutes: float = 10.0,
     max_cost: float | None = None,
     prices: str | Path | None = None,
     out: str | Path | None = None,
@@ -86,9 +90,12 @@ def build(
         tie_policy: `drop`, `redraw`, `expected` or `keep`.
         constrain: `regex` has vLLM hold answers to their form, `none` does not; `auto`: in this process.
         logprobs: Ask for the probabilities behind the score; by default where the tie policy needs them.
-        base_url: An OpenAI-compatible server.
-        concurrency: Requests in flight.
+        base_url: OpenAI-compatible servers of one model.
+        concurrency: Requests in flight at each server at most.
         timeout: Seconds a request may take in all.
+        requests_per_minute: Limit of each judge.
+        tokens_per_minute: Limit of each judge, prompt and answer together.
+        stall_minutes: Stop when nothing was answered for so long.
         max_cost: Stop before more than so many USD are spent.
         prices: A price table of one's own.
         out: The run's folder; `runs/DOMAIN` by default.
@@ -106,6 +113,8 @@ def build(
     Raises:
         CapoError: See `errors`; its exit code says which kind.
     """
+    command = typed(build, locals())
+    addresses = (base_url,) if isinstance(base_url, str) else tuple(dict.fromkeys(base_url))
     mapped = domains.columns(column)
     chosen = domains.resolve(
         domain,
@@ -138,14 +147,17 @@ def build(
             if value is not None
         },
     )
-    if base_url is not None:
+    if addresses:
         chosen = chosen.model_copy(update={"judges": on_one_server(chosen.judges, judge)})
     where = Settings(
         out=Path(out) if out is not None else Path("runs") / chosen.domain,
         cache=Path(cache) if cache is not None else settings.cache_folder(),
-        base_url=base_url,
+        base_urls=addresses,
         concurrency=concurrency,
         timeout=timeout,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        stall_minutes=stall_minutes,
         max_cost=max_cost,
         prices=None if prices is None else Path(prices),
         resume=resume,
@@ -154,6 +166,7 @@ def build(
         retry_refused=retry_refused,
         lazy=lazy,
         typed=_typed(recipe=recipe, domain=domain, source=source, items=items, out=out),
+        command=command,
         yes=yes,
         dry_run=dry_run,
     )

@@ -158,13 +158,15 @@ class JudgeRequest:
     """One question to a judge: may this item follow this history?
 
     `body` is the exact request that is sent and hashed. The structured fields below it say the same
-    and are there for a judge that does not read prose (the lexical one).
+    and are there for a judge that does not read prose (the lexical one). `user` is whose requests share
+    a prefix; empty means that nobody else's do.
     """
 
     body: Mapping[str, Any]
     instance_id: str
     history: tuple[HistoryEntry, ...]
     item: Item
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)

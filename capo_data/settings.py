@@ -21,9 +21,12 @@ class Settings:
 
     Attributes:
         out: The run's folder.
-        base_url: Address of an OpenAI-compatible server; None is OpenAI's own.
-        concurrency: Requests in flight.
+        base_urls: Addresses of OpenAI-compatible servers of one model; none is OpenAI's own.
+        concurrency: Requests in flight at each of them at most.
         timeout: Seconds a request may take in all.
+        requests_per_minute: For each judge; None is no limit.
+        tokens_per_minute: For each judge; None is no limit.
+        stall_minutes: How long nothing may be answered before the build stops.
         max_cost: USD; None is no limit.
         prices: A price table of the user's own.
         resume: See `run.opened`.
@@ -33,15 +36,19 @@ class Settings:
         retry_refused: Ask again what a judge refused for good.
         lazy: Ask one after the other what may settle an instance alone.
         typed: The flags that name what is built, for the commands that errors propose.
+        command: The whole command, to go on with.
         yes: Downloads and paid requests need no question.
         dry_run: Plan only.
     """
 
     out: Path
     cache: Path
-    base_url: str | None = None
+    base_urls: tuple[str, ...] = ()
     concurrency: int = 64
     timeout: float = 600.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    stall_minutes: float = 10.0
     max_cost: float | None = None
     prices: Path | None = None
     resume: ResumeMode = "auto"
@@ -50,8 +57,14 @@ class Settings:
     retry_refused: bool = False
     lazy: bool = False
     typed: tuple[str, ...] = ()
+    command: str = ""
     yes: bool = False
     dry_run: bool = False
+
+    @property
+    def base_url(self) -> str | None:
+        """The first of the addresses."""
+        return self.base_urls[0] if self.base_urls else None
 
 
 def config_folder() -> Path:

@@ -8,6 +8,11 @@ of the request alone, so reruns agree. A transport fault is drawn by (request, n
 so goes away when asked again; `forged`, a tag within the rationale, and `refused`, a 400 for good, are
 drawn by the request alone. `/stats` gives the counts as JSON, `/health` says ok.
 
+    --capacity 8           503 for whatever comes while 8 are under way, with a date to come again
+    --lengths 300,0.5      answers of lognormal length (median in tokens, sigma), a prefix cache of 128-token
+                           blocks, 3.5 characters a token; `/stats` sums what a provider would bill, lost
+                           answers included
+
 In a test: `with running(faults={"cut": 0.1}) as server: server.url; server.stats()`.
 """
 
@@ -17,13 +22,17 @@ import argparse
 import asyncio
 import hashlib
 import json
+import math
+import random
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 
 from aiohttp import web
@@ -39,6 +48,7 @@ TRANSPORT_FAULTS = (
     "no_choices",
 )
 FAULTS = (*TRANSPORT_FAULTS, "forged", "refused")
+BLOCK = 448  # characters of 128 tokens
 OPENINGS = (
     "The earlier choices lean towards things of this kind",
     "Two reviews praise the very quality that this product offers",
@@ -73,6 +83,8 @@ class Misbehaving:
         hang: float = 3600.0,
         key: str | None = None,
         model: str | None = None,
+        capacity: int | None = None,
+        lengths: tuple[float, float] | None = None,
     ) -> None:
         unknown = set(faults) - set(FAULTS)
         if unknown:
@@ -81,6 +93,10 @@ class Misbehaving:
         self.refused = faults.get("refused", 0.0)
         self.transport = [(kind, faults[kind]) for kind in TRANSPORT_FAULTS if faults.get(kind)]
         self.delay, self.hang, self.key, self.model = delay, hang, key, model
+        self.capacity, self.lengths = capacity, lengths
+        self.blocks: set[bytes] = set()  # prefixes that a cache holds
+        self.billed: Counter[str] = Counter()
+        self.arrivals: list[float] = []
         self.kinds: Counter[str] = Counter()
         self.attempts: Counter[bytes] = Counter()
         self.answered: Counter[bytes] = Counter()
@@ -97,6 +113,8 @@ class Misbehaving:
             "most_attempts": max(self.attempts.values(), default=0),
             "most_under_way": self.most_under_way,
             "kinds": dict(self.kinds),
+            "billed": dict(self.billed),
+            "seconds": self.arrivals[-1] - self.arrivals[0] if self.arrivals else 0.0,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -125,7 +143,12 @@ class Misbehaving:
             said = f"The model `{body['model']}` does not exist."
             return web.json_response({"error": {"message": said, "code": "model_not_found"}}, status=404)
         digest = hashlib.blake2b(raw, digest_size=16).digest()
+        self.arrivals.append(time.monotonic())
         self.attempts[digest] += 1
+        if self.capacity is not None and self.under_way > self.capacity:
+            self.kinds["overloaded"] += 1
+            headers = {"Retry-After": formatdate(time.time(), usegmt=True)}
+            return web.json_response({"error": {"message": "full"}}, status=503, headers=headers)
         if _fraction(digest, b"refused") < self.refused:
             self.kinds["refused"] += 1
             said = "This model's maximum context length is 10 tokens."
@@ -139,7 +162,33 @@ class Misbehaving:
         forged = _fraction(digest, b"forged") < self.forged
         self.kinds["forged" if forged else "ok"] += 1
         self.answered[digest] += 1
-        return _json(_completion(body, forged=forged))
+        return _json(self.completion(body, forged=forged))
+
+    def completion(self, body: Mapping[str, object], *, forged: bool) -> bytes:
+        if self.lengths is None:
+            return _completion(body, forged=forged)
+        usage = self.usage(body)
+        self.billed.update(usage)
+        self.billed["requests"] += 1
+        return _completion(body, forged=forged, usage=usage)
+
+    def usage(self, body: Mapping[str, object]) -> dict[str, int]:
+        """Tokens of a request as a provider with a prefix cache counts them; the answer's are drawn by it."""
+        assert self.lengths is not None
+        text = "".join(message["content"] for message in body["messages"])  # type: ignore[attr-defined]
+        cached = 0
+        for number, end in enumerate(range(BLOCK, len(text), BLOCK)):
+            block = hashlib.blake2b(text[:end].encode(), digest_size=8).digest()
+            cached += block in self.blocks and cached == number
+            self.blocks.add(block)
+        draw = random.Random(hashlib.blake2b(text.encode(), digest_size=8).digest())
+        median, sigma = self.lengths
+        prompt = round(len(text) / 3.5) + 8
+        return {
+            "prompt_tokens": prompt,
+            "cached_tokens": min(prompt, round(cached * BLOCK / 3.5)),
+            "completion_tokens": max(20, round(draw.lognormvariate(math.log(median), sigma))),
+        }
 
     def draw(self, digest: bytes, attempt: int) -> str | None:
         drawn = _fraction(digest, str(attempt).encode())
@@ -165,7 +214,7 @@ class Misbehaving:
             return web.json_response({"error": {"message": "overloaded", "code": 503}})
         if kind == "no_choices":
             return web.json_response({"id": "x", "object": "chat.completion", "choices": []})
-        whole = _completion(body, forged=False)
+        whole = self.completion(body, forged=False)
         half = whole[: len(whole) // 2]
         if kind == "broken_json":
             return _json(half)
@@ -183,17 +232,20 @@ def _fraction(digest: bytes, what: bytes) -> float:
     return int.from_bytes(hashlib.blake2b(digest + what, digest_size=8).digest(), "big") / 2**64
 
 
-def _completion(body: Mapping[str, object], *, forged: bool) -> bytes:
+def _completion(body: Mapping[str, object], *, forged: bool, usage: Mapping[str, int] | None = None) -> bytes:
     messages = body["messages"]
     last = messages[-1]["content"]  # type: ignore[index]
     digest = hashlib.blake2b(last.encode(), digest_size=16).digest()
     text = answer_text(digest, forged=forged)
     prompt = sum(len(message["content"]) for message in messages) // 4  # type: ignore[attr-defined]
-    usage = {
-        "prompt_tokens": prompt,
-        "completion_tokens": len(text) // 4,
-        "total_tokens": prompt + len(text) // 4,
+    counted = usage or {"prompt_tokens": prompt, "cached_tokens": 0, "completion_tokens": len(text) // 4}
+    told: dict[str, object] = {
+        "prompt_tokens": counted["prompt_tokens"],
+        "completion_tokens": counted["completion_tokens"],
+        "total_tokens": counted["prompt_tokens"] + counted["completion_tokens"],
     }
+    if usage:
+        told["prompt_tokens_details"] = {"cached_tokens": usage["cached_tokens"]}
     message = {"role": "assistant", "content": text}
     return json.dumps(
         {
@@ -202,7 +254,7 @@ def _completion(body: Mapping[str, object], *, forged: bool) -> bytes:
             "created": 1700000000,
             "model": body["model"],
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-            "usage": usage,
+            "usage": told,
         }
     ).encode()
 
@@ -263,6 +315,11 @@ def _faults(text: str) -> dict[str, float]:
     return {kind: float(rate) for kind, rate in (part.split("=") for part in text.split(","))}
 
 
+def _lengths(text: str) -> tuple[float, float]:
+    median, sigma = map(float, text.split(","))
+    return median, sigma
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -275,6 +332,16 @@ if __name__ == "__main__":
     parser.add_argument("--hang", type=float, default=3600.0, help="seconds that a hanging request hangs")
     parser.add_argument("--key", help="demand this bearer token (401)")
     parser.add_argument("--model", help="serve this model alone (404)")
+    parser.add_argument("--capacity", type=int, help="answer so many at a time (503)")
+    parser.add_argument("--lengths", type=_lengths, help="MEDIAN,SIGMA of the answers' tokens")
     flags = parser.parse_args()
-    rules = Misbehaving(flags.faults, delay=flags.delay, hang=flags.hang, key=flags.key, model=flags.model)
+    rules = Misbehaving(
+        flags.faults,
+        delay=flags.delay,
+        hang=flags.hang,
+        key=flags.key,
+        model=flags.model,
+        capacity=flags.capacity,
+        lengths=flags.lengths,
+    )
     asyncio.run(serve(rules, flags.port))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from judge_server import running
 
 import capo_data
 from capo_data import pipeline
+from capo_data.errors import PartialError
+from capo_data.typed import typed
 
 TWO_JUDGES = 'judges: {capo: "openai:scripted", sft: "openai:writer"}\n'
 
@@ -37,3 +42,75 @@ def test_lazily_two_judges_give_the_same_bytes_for_fewer_requests(
     spared = counts["tied"] + sum(n for reason, n in counts["dropped"].items() if "answer" in reason)
     assert counts["tied"] > 0
     assert asked[False] - asked[True] >= spared > counts["tied"]
+
+
+def test_a_server_that_dies_midway_costs_no_answer_and_changes_no_byte(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path)
+    with running() as server:
+        capo_data.build(recipe=recipe, base_url=server.url, out=tmp_path / "one", yes=True)
+    with running(delay=0.05) as steady, running(delay=0.05) as dying:
+        ends = threading.Timer(1.0, dying.process.kill)
+        ends.start()
+        urls = [steady.url, dying.url]
+        found = capo_data.build(recipe=recipe, base_url=urls, out=tmp_path / "two", concurrency=4, yes=True)
+        ends.cancel()
+        assert steady.stats()["answered_again"] == 0
+    assert found.manifest["status"] == "complete"
+    assert found.manifest["judging"]["openai:scripted"]["failed"] == {}
+    assert digest(tmp_path / "one" / "dataset") == digest(tmp_path / "two" / "dataset")
+
+
+def test_requests_a_minute_are_kept_to(tmp_path: Path) -> None:
+    with running() as server:
+        options = {"users": 5, "requests_per_minute": 600, "tie_policy": "keep"}
+        out = tmp_path / "run"
+        capo_data.build(recipe=small_recipe(tmp_path), base_url=server.url, out=out, yes=True, **options)  # type: ignore[arg-type]
+        stats = server.stats()
+    assert stats["requests"] == 15
+    assert float(str(stats["seconds"])) > 14 * 0.1 * 0.8  # the last arrived so long after the first
+
+
+def test_tokens_a_minute_are_kept_to(tmp_path: Path) -> None:
+    with running("--lengths", "200,0.1") as server:
+        options = {"users": 4, "tokens_per_minute": 600_000, "tie_policy": "keep"}
+        out = tmp_path / "run"
+        capo_data.build(recipe=small_recipe(tmp_path), base_url=server.url, out=out, yes=True, **options)  # type: ignore[arg-type]
+        stats = server.stats()
+    used = stats["billed"]["prompt_tokens"] + stats["billed"]["completion_tokens"]  # type: ignore[index]
+    assert float(str(stats["seconds"])) > 0.6 * used / 600_000 * 60
+
+
+def test_a_judge_that_is_away_for_minutes_stops_the_build_with_the_command_to_go_on(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    recipe, out = small_recipe(tmp_path), tmp_path / "run"
+    with pytest.raises(PartialError, match="answered nothing") as raised:
+        capo_data.build(recipe=recipe, base_url=url, out=out, stall_minutes=0.01, yes=True)
+    command = raised.value.next_command.partition("run again: ")[2].partition(";")[0]
+    words = ["capo-data", "build", "--recipe", str(recipe), "--base-url", url]
+    assert shlex.split(command) == [*words, "--stall-minutes", "0.01", "--out", str(out), "--yes"]
+    assert manifest(out)["status"] == "judging"
+
+
+def test_a_call_is_told_as_the_command_that_does_the_same() -> None:
+    defaults = {
+        "domain": "my shop",
+        "column": {"user_id": "customer"},
+        "base_url": ["http://a/v1?key=secret", "http://b/v1"],
+        "lazy": True,
+        "users": None,
+    }
+
+    def build(
+        domain: str | None = None,
+        *,
+        column: object = (),
+        base_url: object = (),
+        lazy: bool = False,
+        users: int | None = None,
+    ) -> None: ...
+
+    assert typed(build, defaults) == (
+        "capo-data build --domain 'my shop' --column user_id=customer "
+        "--base-url 'http://a/v1?***' --base-url http://b/v1 --lazy"
+    )

@@ -21,6 +21,7 @@ def add(app: typer.Typer) -> None:
             "capo-data build --domain clothing --users 100 --dry-run",
             "capo-data build --domain beauty --source ~/amazon --judge lexical",
             "capo-data build --domain clothing --base-url http://localhost:8000/v1 --yes",
+            "capo-data build --domain clothing --base-url http://gpu1:8000/v1 --base-url http://gpu2:8000/v1",
             "capo-data build --domain shop --source 'logs/*.csv' --items items.csv \\",
             "    --column user_id=customer --judge openai:gpt-4o-mini --max-cost 20",
         )
@@ -54,7 +55,9 @@ def build(
     ] = None,
     template: Annotated[str | None, Option(help="Judge template: paper, neutral, or your file.")] = None,
     judge: Annotated[str | None, Option(help="lexical or openai:MODEL, for both roles.")] = None,
-    base_url: Annotated[str | None, Option(help="An OpenAI-compatible server.")] = None,
+    base_url: Annotated[
+        list[str] | None, Option(help="An OpenAI-compatible server; repeat it for several of one model.")
+    ] = None,
     model_revision: Annotated[str | None, Option(help="Revision of the judge's model.")] = None,
     max_answer_tokens: Annotated[int | None, Option(help="Limit of a judge's answer.")] = None,
     tie_policy: Annotated[
@@ -66,8 +69,15 @@ def build(
     logprobs: Annotated[
         bool | None, Option("--logprobs/--no-logprobs", help="Ask for the probabilities behind the score.")
     ] = None,
-    concurrency: Annotated[int, Option(min=1, help="Requests in flight.")] = 64,
+    concurrency: Annotated[int, Option(min=1, help="Requests in flight at each server at most.")] = 128,
     timeout: Annotated[float, Option(min=1, help="Seconds a request may take in all.")] = 600.0,
+    requests_per_minute: Annotated[float | None, Option(min=0.1, help="Limit of each judge.")] = None,
+    tokens_per_minute: Annotated[
+        float | None, Option(min=1, help="Limit of each judge, prompt and answer together.")
+    ] = None,
+    stall_minutes: Annotated[
+        float, Option(min=0.01, help="Stop (exit 3) when nothing was answered for so long.")
+    ] = 10.0,
     max_cost: Annotated[float | None, Option(min=0, help="Stop (exit 4) before spending more USD.")] = None,
     prices: Annotated[Path | None, Option(help="A price table of your own.")] = None,
     out: Annotated[Path | None, Option(help="The run's folder; runs/DOMAIN by default.")] = None,
@@ -100,6 +110,7 @@ def _run(console: Console, given: dict[str, Any]) -> None:
         from capo_data import pipeline
         from capo_data.cli.summary import summary
 
-        given["column"], given["candidate_field"] = given["column"] or (), given["candidate_field"] or ()
+        for several in ("column", "candidate_field", "base_url"):
+            given[several] = given[several] or ()
         result = pipeline.build(**given, report=console.reporter, confirm=console.confirm)
         console.result(result.as_dict(), lambda: summary(result))

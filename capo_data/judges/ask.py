@@ -12,57 +12,27 @@ import gc
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from capo_data.errors import CapoError, JudgeError, PartialError, RunError
 from capo_data.judges.cost import Budget
+from capo_data.judges.endpoints import endpoints_of
+from capo_data.judges.failures import Drained as Drained
+from capo_data.judges.failures import RequestFailed as RequestFailed
 from capo_data.judges.journal import Journal, Refusal, StoredAnswer, answer_key
-from capo_data.judges.limits import RetryPolicy
+from capo_data.judges.lanes import Lane, Lanes
+from capo_data.judges.limits import Pacing, RetryPolicy
 from capo_data.judges.reply import Envelope, envelope
 from capo_data.records import Judge, JudgeRequest, RawAnswer, Usage
 
-# The first slots are open at once, the others one by one: hundreds of connections opened together overrun
-# a server's accept queue, and requests that start together come back together, so that each waits for all.
-FIRST_SLOTS = 16
-SLOT_SPACING = 0.002  # seconds
+# Requests under way at an address at first. Hundreds of connections opened together overrun a server's accept
+# queue, and how much it can bear is seen by its latency.
+START = 16
 
 # Attempts that may have been billed although no answer came of them.
-_MAYBE_BILLED = {"timeout", "cut_body"}
-
-
-class RequestFailed(Exception):  # noqa: N818 - the name that the records use
-    """One request failed; others may well succeed. It is not in the journal, so a resumed run asks again.
-
-    Attributes:
-        kind: `rate_limited`, `server_error`, `timeout`, `connection`, `cut_body`, `not_json`,
-            `error_in_answer`, `no_choices`, or `http_400` and the like.
-        detail: What the server or the transport said, without secrets.
-        retryable: Whether another attempt may succeed.
-        retry_after: Seconds that the server asks to wait; None if it does not.
-        attempts: How many attempts were made.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        detail: str,
-        *,
-        retryable: bool = True,
-        retry_after: float | None = None,
-        attempts: int = 1,
-    ) -> None:
-        self.kind = kind
-        self.detail = detail
-        self.retryable = retryable
-        self.retry_after = retry_after
-        self.attempts = attempts
-        super().__init__(f"{kind}: {detail}")
-
-
-class Drained(Exception):  # noqa: N818 - it is no error: somebody asked for it
-    """The asker takes no more requests; this one was not sent, or not sent again."""
+MAYBE_BILLED = frozenset({"timeout", "cut_body"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +107,17 @@ class Asker:
     Args:
         judge: Who is asked.
         journal: Where answers are kept.
-        concurrency: Requests under way at a time. One that waits to be repeated counts as well, so a
-            server in trouble sees less load; one whose answer is being stored does not, so have a few
-            more callers than this.
+        concurrency: Requests under way at each address at most. One that waits to be repeated or to be
+            stored does not count, so have some more callers than this.
+        start: Requests under way at each address at first; `concurrency` itself for a judge that queues
+            on its own. From there it grows while latency holds and is halved on protest.
         policy: When a request is repeated and when given up.
+        pacing: Requests and tokens a minute.
         budget: Limit on spending; None is no limit.
         stall_seconds: How long requests may go unanswered, all of them, before the run stops.
         retry_refused: Asks again what the server refused for good in an earlier session.
+        resume: What to do when the run was stopped because nothing was answered.
+        tell: Told in a sentence what addresses die and come back.
     """
 
     def __init__(
@@ -152,10 +126,14 @@ class Asker:
         journal: Journal,
         *,
         concurrency: int = 64,
+        start: int = START,
         policy: RetryPolicy | None = None,
         budget: Budget | None = None,
         stall_seconds: float = 600.0,
         retry_refused: bool = False,
+        pacing: Pacing | None = None,
+        resume: str = "run the same command again",
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._judge = judge
         self._journal = journal
@@ -163,11 +141,18 @@ class Asker:
         self._budget = budget or Budget(None, None)
         self._stall_seconds = stall_seconds
         self._retry_refused = retry_refused
-        self._slots = asyncio.Semaphore(min(concurrency, FIRST_SLOTS))
-        self._slots_to_open = max(0, concurrency - FIRST_SLOTS)
-        self._opening = False
+        self._pacing = pacing or Pacing()
+        self._resume = resume
+        self._lanes = Lanes(
+            endpoints_of(judge),
+            highest=concurrency,
+            start=start,
+            longest_rest=self._policy.longest_retry_after,
+            tell=tell,
+        )
         self._under_way: dict[str, asyncio.Task[Answer]] = {}
-        self._draining = asyncio.Event()
+        self._ending = asyncio.Event()  # drained, or stopped by an error
+        self._draining = False
         self._stopped_by: CapoError | None = None
         self._last_success = time.monotonic()
         self._asked = self._answered = self._from_journal = self._retried = 0
@@ -189,7 +174,7 @@ class Asker:
             PartialError: Nothing was answered for `stall_seconds`.
             RunError: The journal cannot be written.
         """
-        if self._draining.is_set():
+        if self._draining:
             raise Drained
         key = answer_key(self._judge.identity, request.body)
         task = self._under_way.get(key)
@@ -203,9 +188,6 @@ class Asker:
             self._refuse_if_stopped()
             if not self._under_way:  # the clock of a stall runs only while somebody waits
                 self._last_success = time.monotonic()
-            if not self._opening:
-                self._opening = True
-                self._open_slots()
             task = asyncio.create_task(self._ask(key, request))
             self._under_way[key] = task
             task.add_done_callback(lambda done: self._finished(key, done))
@@ -216,8 +198,8 @@ class Asker:
 
         What waits for its turn, or to be repeated, is not sent: its caller gets `Drained`.
         """
-        self._draining.set()
-        self._budget.purse.settled.set()
+        self._draining = True
+        self._end()
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     def progress(self) -> Progress:
@@ -234,11 +216,15 @@ class Asker:
             dollars=None if self._budget.price is None else self._budget.purse.spent,
         )
 
-    def _open_slots(self) -> None:
-        if self._slots_to_open:
-            self._slots_to_open -= 1
-            self._slots.release()
-            asyncio.get_running_loop().call_later(SLOT_SPACING, self._open_slots)
+    def _end(self) -> None:
+        """Whoever waits, for whatever, looks up."""
+        self._ending.set()
+        self._lanes.wake()
+        self._budget.purse.settled.set()
+
+    def _stop(self, error: CapoError) -> None:
+        self._stopped_by = self._stopped_by or error
+        self._end()
 
     def _finished(self, key: str, task: asyncio.Task[Answer]) -> None:
         del self._under_way[key]
@@ -247,20 +233,20 @@ class Asker:
 
     async def _ask(self, key: str, request: JudgeRequest) -> Answer:
         try:
-            async with self._slots:
-                raw, outside = await self._repeat(request)
+            raw, outside = await self._repeat(request)
         except RequestFailed as failure:
             if not failure.retryable:
                 await self._journal.store(Refusal(key, failure.kind, failure.detail, time.time()))
             raise
-        # Outside the slot: the judge need not idle while the disk works.
         return await self._store(key, raw, outside)
 
     async def _repeat(self, request: JudgeRequest) -> tuple[RawAnswer, Envelope]:
         attempt = 1
         while True:
+            lane = await self._turn(request)
             try:
-                raw, outside = await self._attempt(request)
+                raw, outside = await self._attempt(request, lane)
+                return replace(raw, attempts=attempt - 1 + raw.attempts), outside
             except RequestFailed as failure:
                 self._faults[failure.kind] += 1
                 if not failure.retryable or attempt >= self._policy.attempts:
@@ -268,34 +254,58 @@ class Asker:
                     failure.attempts = attempt
                     raise
                 self._stop_if_stalled(failure)
-                await self._pause(self._policy.delay(attempt, random.random(), failure.retry_after))
-                self._retried += 1
-                attempt += 1
-            else:
-                return replace(raw, attempts=attempt - 1 + raw.attempts), outside
+                delay = self._policy.delay(attempt, random.random(), failure.retry_after)
+            finally:
+                self._lanes.leave(lane)
+            if not self._lanes.elsewhere(lane):
+                await self._pause(delay)
+            self._retried += 1
+            attempt += 1
 
-    async def _attempt(self, request: JudgeRequest) -> tuple[RawAnswer, Envelope]:
+    async def _turn(self, request: JudgeRequest) -> Lane:
+        while True:
+            self._refuse_if_stopped()
+            if lane := await self._lanes.turn(request.user or request.instance_id):
+                return lane
+
+    async def _attempt(self, request: JudgeRequest, lane: Lane) -> tuple[RawAnswer, Envelope]:
         reserved = await self._reserve(request)
         spent = 0.0
-        self._asked += 1
         try:
-            raw = await self._judge.ask(request)
-            outside = envelope(raw.text)
+            tokens = self._pacing.tokens(request.body)
+            await self._pause(self._pacing.wait(tokens, time.monotonic()))
+            self._asked += 1
+            raw, outside = await self._send(request, lane)
+            spent = self._budget.cost(outside.usage, 0.0 if outside.problem else reserved)
             if outside.problem is not None:
-                spent = self._budget.cost(outside.usage, 0.0)
                 raise RequestFailed(outside.problem, outside.detail)
-            spent = self._budget.cost(outside.usage, reserved)
-            self._last_success = time.monotonic()
+            self._pacing.correct(tokens, outside.usage)
             return raw, outside
         except RequestFailed as failure:
-            spent = spent or (reserved if failure.kind in _MAYBE_BILLED else 0.0)
-            raise
-        except JudgeError as error:
-            self._faults["refused"] += 1
-            self._stopped_by = error
+            spent = spent or (reserved if failure.kind in MAYBE_BILLED else 0.0)
             raise
         finally:
             self._budget.settle(reserved, spent)
+
+    async def _send(self, request: JudgeRequest, lane: Lane) -> tuple[RawAnswer, Envelope]:
+        """Sends it and tells the address's lane what came of it."""
+        sent = asyncio.get_running_loop().time()
+        try:
+            raw = await lane.judge.ask(request)
+        except RequestFailed as failure:
+            self._lanes.failed(lane, failure, sent)
+            raise
+        except JudgeError as error:
+            self._faults["refused"] += 1
+            self._stop(error)
+            raise
+        outside = envelope(raw.text)
+        if outside.problem is not None:
+            self._lanes.failed(lane, RequestFailed(outside.problem, outside.detail), sent)
+        else:
+            self._lanes.answered(lane, raw.seconds)
+            self._last_success = time.monotonic()
+        return raw, outside
 
     async def _store(self, key: str, raw: RawAnswer, outside: Envelope) -> Answer:
         stored = StoredAnswer(
@@ -312,7 +322,7 @@ class Asker:
         try:
             await self._journal.store(stored)
         except RunError as error:  # nothing more may be bought that cannot be kept
-            self._stopped_by = error
+            self._stop(error)
             raise
         self._answered += 1
         self._usage += outside.usage
@@ -324,7 +334,7 @@ class Asker:
         dollars = self._budget.highest_cost(request.body)
         while not self._budget.fits(dollars):
             if self._budget.purse.in_flight == 0:
-                self._stopped_by = self._budget.reached()
+                self._stop(self._budget.reached())
             else:  # those in flight will cost less than was set aside for them
                 self._budget.purse.settled.clear()
                 await self._budget.purse.settled.wait()
@@ -333,15 +343,16 @@ class Asker:
         return dollars
 
     async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._draining.wait()
-        except TimeoutError:
-            return
-        raise Drained
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._ending.wait()
+            except TimeoutError:
+                return
+        self._refuse_if_stopped()
 
     def _refuse_if_stopped(self) -> None:
-        if self._draining.is_set():
+        if self._draining:
             raise Drained
         if self._stopped_by is not None:
             raise copy.copy(self._stopped_by)  # each caller its own: a traceback grows where it is raised
@@ -349,10 +360,12 @@ class Asker:
     def _stop_if_stalled(self, failure: RequestFailed) -> None:
         silent = time.monotonic() - self._last_success
         if silent > self._stall_seconds:
-            self._stopped_by = self._stopped_by or PartialError(
-                f"the judge has answered nothing for {silent:.0f} s",
-                where=self._judge.name,
-                why=f"last failure: {failure}",
-                next_command="when it is back, run the same command again: what is answered is kept",
+            self._stop(
+                PartialError(
+                    f"the judge has answered nothing for {silent:.0f} s",
+                    where=self._judge.name,
+                    why=f"last failure: {failure}",
+                    next_command=f"when it is back, {self._resume}; what is answered is kept",
+                )
             )
         self._refuse_if_stopped()

@@ -43,24 +43,29 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
     Args:
         name: `lexical` or `openai:MODEL`.
         recipe: Its revision and answer length.
-        settings: Its address and time limit.
+        settings: Its addresses and time limit.
         lexical: The fitted built-in judge, where the recipe names it.
     """
     if name == "lexical":
         assert lexical is not None, "the build fits the lexical judge before it makes the bench"
         return lexical
+    from capo_data.judges.endpoints import Fleet
     from capo_data.judges.openai_api import OpenAIJudge
 
-    return OpenAIJudge(
-        name.partition(":")[2],
-        base_url=settings.base_url,
-        api_key=os.environ.get("OPENAI_API_KEY"),
-        temperature=recipe.judges.temperature,
-        max_answer_tokens=recipe.judges.max_answer_tokens,
-        model_revision=recipe.judges.model_revision,
-        fields=body_fields(recipe),
-        timeout=settings.timeout,
-    )
+    endpoints = [
+        OpenAIJudge(
+            name.partition(":")[2],
+            base_url=address,
+            api_key=os.environ.get("OPENAI_API_KEY"),
+            temperature=recipe.judges.temperature,
+            max_answer_tokens=recipe.judges.max_answer_tokens,
+            model_revision=recipe.judges.model_revision,
+            fields=body_fields(recipe),
+            timeout=settings.timeout,
+        )
+        for address in settings.base_urls or (None,)
+    ]
+    return endpoints[0] if len(endpoints) == 1 else Fleet(endpoints)
 
 
 def on_one_server(judges: JudgesPart, named: str | None) -> JudgesPart:

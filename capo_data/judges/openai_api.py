@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from capo_data.errors import JudgeError, UsageError
-from capo_data.judges.ask import RequestFailed
 from capo_data.judges.cost import OPENAI_HOST
+from capo_data.judges.failures import RequestFailed
 from capo_data.judges.limits import retry_after_seconds
 from capo_data.records import JudgeRequest, Message, RawAnswer
 
@@ -26,7 +26,7 @@ OPENAI_URL = f"https://{OPENAI_HOST}/v1"
 CONNECT_SECONDS = 60.0
 _ASK_AGAIN = {408, 409, 425, 429}  # and every 5xx
 _FATAL = {401, 403, 404}
-_KINDS = {408: "timeout", 429: "rate_limited"}
+_KINDS = {408: "timeout", 429: "rate_limited", 503: "overloaded", 529: "overloaded"}
 
 
 class OpenAIJudge:

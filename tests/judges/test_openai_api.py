@@ -4,8 +4,10 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -156,8 +158,8 @@ def test_a_good_answer_can_be_read():
         (425, "http_425"),
         (429, "rate_limited"),
         (500, "server_error"),
-        (503, "server_error"),
-        (529, "server_error"),
+        (503, "overloaded"),
+        (529, "overloaded"),
     ],
 )
 def test_what_may_pass_is_worth_another_attempt(status, kind):
@@ -167,6 +169,13 @@ def test_what_may_pass_is_worth_another_attempt(status, kind):
     assert (raised.value.kind, raised.value.retryable, raised.value.retry_after) == (kind, True, 3.0)
     assert "not now" in raised.value.detail
     assert len(seen) == 1  # the client library does not repeat on its own
+
+
+def test_a_date_to_come_again_is_understood():
+    answer = answering(429, error("slow down"), {"Retry-After": formatdate(time.time() + 60, usegmt=True)})
+    with answer as (url, _), pytest.raises(RequestFailed) as raised:
+        ask(OpenAIJudge("m", base_url=url))
+    assert 0 < raised.value.retry_after <= 60
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
