@@ -95,7 +95,8 @@ def _askers(
     purse = Purse()  # --max-cost is for all judges together
     askers = {}
     for name, judge in judges.items():
-        price = FREE if name == "lexical" else prices.price(name.partition(":")[2], where.base_url)
+        provider, _, model = name.partition(":")
+        price = prices.price(model, where.base_url) if provider == "openai" else FREE
         budget = Budget(where.max_cost, price, journal.usage(name), purse)
         askers[name] = Asker(
             judge,

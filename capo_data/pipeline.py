@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from capo_data import domains, plan, settings
-from capo_data.judges.choose import on_one_server
+from capo_data.judges.choose import engine_options, on_one_server
 from capo_data.recipe import Recipe
 from capo_data.records import RatingScale, Reporter, SilentReporter, SourceRequest
 from capo_data.run import ResumeMode
@@ -55,6 +56,8 @@ def build(
     memory_limit: str = "4GB",
     cache: str | Path | None = None,
     buckets: int | None = None,
+    tensor_parallel: int = 1,
+    engine: Sequence[str] | Mapping[str, Any] = (),
     retry_refused: bool = False,
     lazy: bool = False,
     yes: bool = False,
@@ -103,6 +106,8 @@ def build(
         memory_limit: DuckDB's.
         cache: Where downloads and staged files are kept.
         buckets: Number of buckets; chosen by size by default.
+        tensor_parallel: GPUs that vLLM spreads a model over in this process.
+        engine: `NAME=VALUE` pairs for vLLM's engine.
         retry_refused: Ask again what a judge refused for good (too long, filtered).
         lazy: Ask the two rejected items first, the chosen one for `capo` only if they differ.
         yes: Agree to downloads and paid requests.
@@ -163,6 +168,8 @@ def build(
         resume=resume,
         memory_limit=memory_limit,
         buckets=buckets,
+        tensor_parallel=tensor_parallel,
+        engine=engine_options(engine),
         retry_refused=retry_refused,
         lazy=lazy,
         typed=_typed(recipe=recipe, domain=domain, source=source, items=items, out=out),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from capo_data.errors import UsageError
 from capo_data.run import ResumeMode
@@ -37,6 +39,8 @@ class Settings:
         lazy: Ask one after the other what may settle an instance alone.
         typed: The flags that name what is built, for the commands that errors propose.
         command: The whole command, to go on with.
+        tensor_parallel: GPUs that vLLM spreads a model over in this process.
+        engine: Further arguments of its engine.
         yes: Downloads and paid requests need no question.
         dry_run: Plan only.
     """
@@ -58,6 +62,8 @@ class Settings:
     lazy: bool = False
     typed: tuple[str, ...] = ()
     command: str = ""
+    tensor_parallel: int = 1
+    engine: Mapping[str, Any] = field(default_factory=dict)
     yes: bool = False
     dry_run: bool = False
 

@@ -54,7 +54,7 @@ def build(
         list[str] | None, Option(help="Show item_id, description or details of candidates too.")
     ] = None,
     template: Annotated[str | None, Option(help="Judge template: paper, neutral, or your file.")] = None,
-    judge: Annotated[str | None, Option(help="lexical or openai:MODEL, for both roles.")] = None,
+    judge: Annotated[str | None, Option(help="lexical, openai:MODEL or vllm:MODEL, for both roles.")] = None,
     base_url: Annotated[
         list[str] | None, Option(help="An OpenAI-compatible server; repeat it for several of one model.")
     ] = None,
@@ -87,6 +87,10 @@ def build(
     memory_limit: Annotated[str, Option(help="For the data work.")] = "4GB",
     cache: Annotated[Path | None, Option(help="For downloads and staged files.")] = None,
     buckets: Annotated[int | None, Option(min=1, help="Slices of the data work; never changes it.")] = None,
+    tensor_parallel: Annotated[int, Option(min=1, help="GPUs for a vllm:MODEL in this process.")] = 1,
+    engine: Annotated[
+        list[str] | None, Option(metavar="NAME=VALUE", help="An argument of vLLM's engine.")
+    ] = None,
     retry_refused: Annotated[
         bool, Option("--retry-refused", help="Ask again what a judge refused for good.")
     ] = False,
@@ -110,7 +114,7 @@ def _run(console: Console, given: dict[str, Any]) -> None:
         from capo_data import pipeline
         from capo_data.cli.summary import summary
 
-        for several in ("column", "candidate_field", "base_url"):
+        for several in ("column", "candidate_field", "base_url", "engine"):
             given[several] = given[several] or ()
         result = pipeline.build(**given, report=console.reporter, confirm=console.confirm)
         console.result(result.as_dict(), lambda: summary(result))

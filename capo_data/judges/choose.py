@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from capo_data.errors import UsageError
-from capo_data.judges.constrain import body_fields
+from capo_data.judges.constrain import asks_logprobs, body_fields
 from capo_data.recipe import JudgesPart, Recipe
 from capo_data.records import Judge
 from capo_data.settings import Settings
@@ -30,8 +31,9 @@ def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str
     """
     for name in dict.fromkeys((recipe.judges.capo, recipe.judges.sft)):
         provider, _, model = name.partition(":")
-        if provider == "vllm":
-            raise _unavailable(recipe, settings, name, "no server was named with --base-url to ask it on")
+        if provider == "vllm" and find_spec("vllm") is None:
+            why = "vLLM is not installed here (pip install 'capo-data[vllm]'), and no server was named"
+            raise _unavailable(recipe, settings, name, why)
         if provider == "openai" and settings.base_url is None and not environment.get("OPENAI_API_KEY"):
             why = f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
             raise _unavailable(recipe, settings, name, why)
@@ -41,7 +43,7 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
     """The judge of that name.
 
     Args:
-        name: `lexical` or `openai:MODEL`.
+        name: `lexical`, `openai:MODEL` or `vllm:MODEL`.
         recipe: Its revision and answer length.
         settings: Its addresses and time limit.
         lexical: The fitted built-in judge, where the recipe names it.
@@ -49,6 +51,19 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
     if name == "lexical":
         assert lexical is not None, "the build fits the lexical judge before it makes the bench"
         return lexical
+    if name.startswith("vllm:"):
+        from capo_data.judges.vllm_engine import VLLMJudge
+
+        return VLLMJudge(
+            name.partition(":")[2],
+            model_revision=recipe.judges.model_revision,
+            temperature=recipe.judges.temperature,
+            max_answer_tokens=recipe.judges.max_answer_tokens,
+            constrained=recipe.judges.constrain != "none",
+            logprobs=asks_logprobs(recipe),
+            tensor_parallel=settings.tensor_parallel,
+            options=settings.engine,
+        )
     from capo_data.judges.endpoints import Fleet
     from capo_data.judges.openai_api import OpenAIJudge
 
@@ -66,6 +81,33 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
         for address in settings.base_urls or (None,)
     ]
     return endpoints[0] if len(endpoints) == 1 else Fleet(endpoints)
+
+
+def engine_options(pairs: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs for vLLM's engine; values as YAML reads them.
+
+    Raises:
+        UsageError: A pair without `=`, or a value that is no YAML.
+    """
+    import yaml
+
+    if isinstance(pairs, Mapping):
+        return dict(pairs)
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        try:
+            options[name.replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not (name and equals):
+            raise UsageError(
+                f"--engine {pair!r} is not NAME=VALUE",
+                where="--engine",
+                why="NAME is an argument of vLLM's engine",
+                next_command="such as --engine max_model_len=16384 --engine quantization=fp8",
+            )
+    return options
 
 
 def on_one_server(judges: JudgesPart, named: str | None) -> JudgesPart:
