@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from capo_data import judge as judge
     from capo_data.agreeing import agree as agree
     from capo_data.pipeline import build as build
     from capo_data.recipe_shelf import recipe_check as recipe_check
@@ -40,11 +41,13 @@ _PUBLIC = {
     "stats": "capo_data.table1",
     "validate": "capo_data.release.validation",
 }
+_GROUPS = {"judge"}  # modules of the commands below a command: `capo_data.judge.again`
 __all__ = [
     "__version__",
     "agree",
     "build",
     "find_leaks",
+    "judge",
     "recipe_check",
     "recipe_diff",
     "recipe_show",
@@ -55,6 +58,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _GROUPS:
+        return import_module(f"capo_data.{name}")
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'capo_data' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from typing import Any
 from capo_data.errors import PartialError
 from capo_data.judges import choose
 from capo_data.judges.ask import START, Asker, Drained, rare_collections
-from capo_data.judges.cost import FREE, Budget, PriceTable, Purse
+from capo_data.judges.cost import FREE, Budget, Price, PriceTable, Purse
 from capo_data.judges.journal import Journal
 from capo_data.judges.lexical import LexicalJudge
 from capo_data.judges.limits import Pacing
@@ -33,7 +33,7 @@ def judges_of(prompts: Prompts, where: Settings, lexical: LexicalJudge | None) -
 def replay(prompts: Prompts, judges: dict[str, Judge], journal: Journal) -> Bench:
     """A bench that plays stored answers back, those of a lazy build as well as those of any other."""
     panels = {name: Panel(judge, Replay(judge, journal), prompts) for name, judge in judges.items()}
-    return _bench(prompts, panels, lazy=True)
+    return bench(prompts, panels, lazy=True)
 
 
 async def ask_all(
@@ -55,7 +55,7 @@ async def ask_all(
     """
     askers = _askers(judges, journal, where, prices, report)
     panels = {name: Panel(judges[name], askers[name], prompts) for name in judges}
-    bench = _bench(prompts, panels, lazy=where.lazy)
+    asked = bench(prompts, panels, lazy=where.lazy)
 
     async def drain() -> None:
         await asyncio.gather(*(asker.drain() for asker in askers.values()))
@@ -73,7 +73,7 @@ async def ask_all(
     try:
         with _on_interrupt(interrupted), rare_collections():
             workers = where.concurrency * max(1, len(where.base_urls))
-            await bench.judge(instances, workers, report)
+            await asked.judge(instances, workers, report)
             if draining:  # what was in flight was the last there was to ask
                 raise Drained
     except Drained as error:
@@ -95,9 +95,7 @@ def _askers(
     purse = Purse()  # --max-cost is for all judges together
     askers = {}
     for name, judge in judges.items():
-        provider, _, model = name.partition(":")
-        price = prices.price(model, where.base_url) if provider == "openai" else FREE
-        budget = Budget(where.max_cost, price, journal.usage(name), purse)
+        budget = Budget(where.max_cost, price_of(name, where, prices), journal.usage(name), purse)
         askers[name] = Asker(
             judge,
             journal,
@@ -114,13 +112,20 @@ def _askers(
     return askers
 
 
+def price_of(name: str, where: Settings, prices: PriceTable) -> Price | None:
+    """What a judge's tokens cost, None where nobody knows; one's own machine sends no bill."""
+    provider, _, model = name.partition(":")
+    return prices.price(model, where.base_url) if provider == "openai" else FREE
+
+
 def _under_way(asker: Asker) -> int:
     """Attempts that were sent and neither answered nor failed so far."""
     now = asker.progress()
     return now.asked - now.answered - sum(now.faults.values())
 
 
-def _bench(prompts: Prompts, panels: dict[str, Panel], *, lazy: bool) -> Bench:
+def bench(prompts: Prompts, panels: dict[str, Panel], *, lazy: bool) -> Bench:
+    """The judges' panels in the roles that the recipe gives them."""
     roles = prompts.recipe.judges
     return Bench(panels[roles.capo], panels[roles.sft], lazy)
 

@@ -35,6 +35,12 @@ class SourcePart(_Part):
     scale: tuple[float, float] | None = None
     size: dict[str, int] = {}
 
+    @field_validator("columns", "size")
+    @classmethod
+    def _sorted(cls, value: dict[str, Any]) -> dict[str, Any]:
+        # Their order says nothing, so it must not stand in the card: a manifest has it sorted.
+        return dict(sorted(value.items()))
+
     @field_validator("scale", mode="before")
     @classmethod
     def _pair(cls, value: Any) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from capo_data import (
     __version__,
     asking,
     calibration,
+    given,
     histories,
     instances,
     plan,
@@ -31,7 +31,7 @@ from capo_data import (
     writing,
 )
 from capo_data.candidates import CandidateSettings, Decision, Pool
-from capo_data.errors import PartialError, SourceError, UsageError
+from capo_data.errors import PartialError, UsageError
 from capo_data.instances import Catalogue
 from capo_data.judges import choose
 from capo_data.judges.cost import PriceTable, load_prices
@@ -44,8 +44,6 @@ from capo_data.settings import Settings, salt
 
 # Rises when the same source gives other histories, so that an older version's stage is built again.
 HISTORIES_VERSION = 1
-# Items that the lexical judge learns its terms from at most, spread over the catalogue.
-LEXICAL_ITEMS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ class Build:
             choose.check_available(self.recipe, self.where)
         if self.where.dry_run:
             return self._dry_run(prices, source)
-        with opened(self.where.out, self.where.resume, self._identity()) as run:
+        with opened(self.where.out, self.where.resume, self.identity()) as run:
             recover(run.dataset)
             manifest = run.update({"release": self.recipe.as_dict()["release"]})
             if manifest.get("status") == "complete" and run.dataset.exists():
@@ -143,7 +141,7 @@ class Build:
         for line in planned.lines():
             self.report.note(line)
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What a resumed run must share with the one that was begun."""
         return {
             "recipe": self._told_recipe(),
@@ -178,14 +176,14 @@ class Build:
             prices,
             source,
             data.histories.table1.users,
-            self._judged(data),
+            self.judged(data),
             self.prompts,
             self.report,
         )
         self.report.finish()
         return planned
 
-    def _judged(self, data: Data) -> Iterator[Instance]:
+    def judged(self, data: Data) -> Iterator[Instance]:
         """The train instances."""
         for found in self.instances(data, lambda decision: decision.split == "train"):
             if isinstance(found, Instance):
@@ -221,31 +219,46 @@ class Build:
                 why=f"their content hash was {known}, now it is {staged.fingerprint}",
                 next_command="build elsewhere with --out, or start afresh with --resume never",
             )
+        path = None if self.request.path is None else str(Path(self.request.path).absolute())
+        run.update(
+            {
+                "source": {
+                    "fingerprint": staged.fingerprint,
+                    "path": path,
+                    "dirt": dict(staged.dirt),
+                    "scale": [staged.scale.low, staged.scale.high],
+                },
+                "given": given.of(self.recipe, self.where),
+            }
+        )
         return staged
 
     def _data(self, run: Run) -> Data:
         """Stages the source and builds the histories, or takes those of the run."""
         staged = self._staged(run)
+        data = self.data(run, staged, lambda folder: self._histories(staged, folder))
+        run.update(
+            {
+                "tool": {"name": "capo-data", "version": __version__},
+                "table1": data.histories.table1.as_dict(),
+                "status": "judging",
+            }
+        )
+        return data
 
-        def build(folder: Path) -> dict[str, Any]:
-            built = self._histories(staged, folder)
+    def data(self, run: Run, staged: StagedSource, build: Callable[[Path], histories.Histories]) -> Data:
+        """Opens the run's histories, which `build` makes in a folder if they are not there."""
+
+        def built_facts(folder: Path) -> dict[str, Any]:
+            built = build(folder)
             return {"buckets": [path.name for path in built.buckets], "table1": asdict(built.table1)}
 
-        inputs = {"source": staged.fingerprint, "version": HISTORIES_VERSION, **self._identity()}
-        home, facts = run.stage("histories", inputs, build)
+        inputs = {"source": staged.fingerprint, "version": HISTORIES_VERSION, **self.identity()}
+        home, facts = run.stage("histories", inputs, built_facts)
         built = histories.Histories(
             tuple(home / name for name in facts["buckets"]),
             home / "items.arrow",
             histories.Table1(**facts["table1"]),
-        )
-        path = None if self.request.path is None else str(Path(self.request.path).absolute())
-        run.update(
-            {
-                "tool": {"name": "capo-data", "version": __version__},
-                "source": {"fingerprint": staged.fingerprint, "path": path, "dirt": dict(staged.dirt)},
-                "table1": built.table1.as_dict(),
-                "status": "judging",
-            }
         )
         pool, catalogue = instances.open_pool(built)
         return Data(staged, built, pool, catalogue)
@@ -279,13 +292,13 @@ class Build:
         self, run: Run, data: Data, planned: plan.Plan | None, prices: PriceTable
     ) -> BuildResult:
         """Asks for what the journal lacks, then writes the dataset from the journal alone."""
-        judges = asking.judges_of(self.prompts, self.where, self._lexical(data))
+        judges = asking.judges_of(self.prompts, self.where, self.lexical(data))
         with Journal(run.journal) as journal:
             users, each = data.histories.table1.users, self.recipe.histories.instances_per_user
             self.report.start("judging", users * each)
             asked = asyncio.run(
                 asking.ask_all(
-                    self._judged(data),
+                    self.judged(data),
                     self.prompts,
                     self.where,
                     judges,
@@ -295,19 +308,8 @@ class Build:
                 )
             )
             self.report.finish()
-            run.update({"judging": asked, "usage": asdict(journal.usage()), "status": "writing"})
-            tally, rows = writing.write(
-                run,
-                self.instances(data),
-                asking.replay(self.prompts, judges, journal),
-                self.prompts,
-                self._facts(run, judges),
-                data.staged.dropped,
-                self.report,
-                users * (each + 2),
-            )
-        status = "incomplete" if tally.failed else "complete"
-        manifest = run.update({"status": status, "rows": rows, **tally.facts()})
+            run.update({"judging": asked})
+            tally, manifest = self.publish(run, data, judges, journal)
         if tally.failed:
             raise PartialError(
                 f"{tally.failed} requests got no answer; the dataset was written without their rows",
@@ -319,35 +321,36 @@ class Build:
             )
         return BuildResult(run.folder, run.dataset, planned, manifest)
 
-    def _lexical(self, data: Data) -> LexicalJudge | None:
-        """The built-in judge, its levels set by a sample of the data (see `calibration`)."""
+    def publish(
+        self, run: Run, data: Data, judges: dict[str, Judge], journal: Journal
+    ) -> tuple[writing.Tally, dict[str, Any]]:
+        """Writes the dataset from the journal alone and publishes it; returns the tally and the manifest."""
+        run.update({"usage": asdict(journal.usage()), "status": "writing"})
+        tally, rows = writing.write(
+            run,
+            self.instances(data),
+            asking.replay(self.prompts, judges, journal),
+            self.prompts,
+            self._facts(run, judges),
+            data.staged.dropped,
+            self.report,
+            data.histories.table1.users * (self.recipe.histories.instances_per_user + 2),
+        )
+        status = "incomplete" if tally.failed else "complete"
+        return tally, run.update({"status": status, "rows": rows, **tally.facts()})
+
+    def lexical(self, data: Data) -> LexicalJudge | None:
+        """The built-in judge, its levels set by a sample of the data; None where no role has it."""
         if "lexical" not in (self.recipe.judges.capo, self.recipe.judges.sft):
             return None
-        rows = data.pool.drawable
-        spread = rows[:: max(1, len(rows) // LEXICAL_ITEMS)].tolist()
-        logs = calibration.logs_of(data.histories.buckets, data.pool)
-        per_user = self.recipe.histories.instances_per_user
-        drawn = calibration.sample(logs, data.pool, self.recipe.seed, per_user) if spread else {}
-        reasons: Counter[str] = Counter()
-        pairs = []
-        for found in self.instances(
-            data, lambda one: one.split == "train" and (one.user, one.item_id) in drawn
-        ):
-            if isinstance(found, Dropped):
-                reasons[found.reason] += 1
-                continue
-            history = prompting.show(found, self.prompts).history
-            items = drawn[found.user, found.target.item_id]
-            pairs += [(history, data.catalogue.item(row)) for row in items]
-        if not pairs:
-            raise SourceError(
-                "no train instance is left to judge",
-                where=str(self.request.path or self.recipe.domain),
-                why="; ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
-                or "no item has a title",
-                next_command="give the items' titles (--items FILE, --column title=THEIRS) or more data",
-            )
-        return LexicalJudge.fit([data.catalogue.item(row) for row in spread], pairs)
+        return calibration.fit(
+            data.histories.buckets,
+            data.pool,
+            data.catalogue,
+            self.prompts,
+            lambda wanted: self.instances(data, wanted),
+            where=str(self.request.path or self.recipe.domain),
+        )
 
     def _facts(self, run: Run, judges: Mapping[str, Judge]) -> dict[str, Any]:
         """What the card tells beside the counts; no times, no paths."""

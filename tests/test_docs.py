@@ -346,9 +346,14 @@ def test_every_error_of_the_troubleshooting_page_is_said_somewhere() -> None:
     assert [phrase for phrase in phrases if not any(phrase in text for text in said)] == []
 
 
-def test_every_page_is_told_of_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in DOCS if f"docs/{page.name}" not in readme] == []
+def test_links_lead_from_the_readme_to_every_page() -> None:
+    found, left = set[Path](), [ROOT / "README.md"]
+    while left:
+        page = left.pop()
+        found.add(page)
+        links = re.findall(r"\]\(([^)\s:#]+\.md)", prose(page))
+        left += {(page.parent / link).resolve() for link in links} - found - set(left)
+    assert [page.name for page in DOCS if page.resolve() not in found] == []
 
 
 @pytest.mark.slow

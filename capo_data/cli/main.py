@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from capo_data import __version__
-from capo_data.cli import agree, build, inspect, recipe
+from capo_data.cli import agree, build, inspect, judge, recipe
 from capo_data.cli.console import Console
 from capo_data.errors import UsageError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 build.add(app)
 inspect.add(app)
 agree.add(app)
+judge.add(app)
 recipe.add(app)
 
 

@@ -56,6 +56,10 @@ CREATE TABLE refusals (
     created REAL NOT NULL
 ) WITHOUT ROWID
 """
+# What `judge again` asked anew: the earlier answers, which were paid for as well. See `again`.
+_SUPERSEDED = _SCHEMA.replace("TABLE answers", "TABLE IF NOT EXISTS superseded").replace(
+    "key TEXT NOT NULL UNIQUE", "key TEXT NOT NULL"
+)
 _LARGEST_BATCH = 500  # answers a commit; bounds what the writer holds, not what is waited for
 
 
@@ -188,16 +192,20 @@ class Journal:
 
     def count(self) -> int:
         """How many answers there are."""
-        return self.usage().requests
+        with explained(self.path):
+            return int(self._reader.execute("SELECT count(*) FROM answers").fetchone()[0])
 
     def usage(self, judge: str | None = None) -> Usage:
-        """Tokens of all answers together, or of one judge's; `requests` is their number."""
+        """Tokens of all answers or of one judge's, superseded ones included; `requests` is their number."""
         totals = "sum(prompt_tokens), sum(cached_tokens), sum(answer_tokens), count(*)"
+        usage = Usage()
         with explained(self.path):
-            row = self._reader.execute(
-                f"SELECT {totals} FROM answers WHERE ?1 IS NULL OR judge = ?1", (judge,)
-            ).fetchone()
-        return Usage(*(number or 0 for number in row))
+            for table in ("answers", "superseded"):
+                row = self._reader.execute(
+                    f"SELECT {totals} FROM {table} WHERE ?1 IS NULL OR judge = ?1", (judge,)
+                ).fetchone()
+                usage += Usage(*(number or 0 for number in row))
+        return usage
 
     async def store(self, answer: StoredAnswer | Refusal) -> None:
         """Returns once the answer is durable. A key that is there already keeps its first answer; of
@@ -257,18 +265,10 @@ class Journal:
     def _commit(self, batch: list[_Waiting]) -> None:
         if self._broken is None:
             try:
-                # One statement for all rows, not executemany: sqlite3 gives up the interpreter's lock at
-                # each step, and beside a busy event loop every step would wait 5 ms to get it back.
-                answers = [_row(one.answer) for one in batch if isinstance(one.answer, StoredAnswer)]
-                refusals = [astuple(one.answer) for one in batch if isinstance(one.answer, Refusal)]
+                answers = [one.answer for one in batch if isinstance(one.answer, StoredAnswer)]
+                refusals = [one.answer for one in batch if isinstance(one.answer, Refusal)]
                 with self._writer:
-                    if answers:
-                        rows = ",".join([_PLACES] * len(answers))
-                        self._writer.execute(
-                            f"INSERT INTO answers ({_COLUMNS}) VALUES {rows} ON CONFLICT (key) DO NOTHING",
-                            [field for row in answers for field in row],
-                        )
-                    self._writer.executemany("INSERT OR REPLACE INTO refusals VALUES (?,?,?,?)", refusals)
+                    self._insert(self._writer, answers, refusals)
             except (sqlite3.Error, ValueError, OverflowError) as error:
                 self._broken = run_error(error, self.path)
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -278,6 +278,20 @@ class Journal:
             # A loop that was closed meanwhile has nobody left to tell; the answers are kept all the same.
             if not loop.is_closed():
                 _tell(loop, _resolver(futures, self._broken))
+
+    def _insert(
+        self, writer: sqlite3.Connection, answers: list[StoredAnswer], refusals: list[Refusal]
+    ) -> None:
+        """Puts a batch into the tables, within one transaction of the writer's thread."""
+        # One statement for all rows, not executemany: sqlite3 gives up the interpreter's lock at each
+        # step, and beside a busy event loop every step would wait 5 ms to get it back.
+        if answers:
+            rows = ",".join([_PLACES] * len(answers))
+            writer.execute(
+                f"INSERT INTO answers ({_COLUMNS}) VALUES {rows} ON CONFLICT (key) DO NOTHING",
+                [field for answer in answers for field in _row(answer)],
+            )
+        writer.executemany("INSERT OR REPLACE INTO refusals VALUES (?,?,?,?)", map(astuple, refusals))
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +357,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(_REFUSALS)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(_SUPERSEDED)
 
 
 def _row(answer: StoredAnswer) -> tuple[object, ...]:

@@ -38,6 +38,28 @@ from capo_data.records import Usage
 
 LOWEST, HIGHEST = 1, 7
 ENDLESS = 64  # characters of white space at the end of a cut answer; no prose has as many
+# Of answers that are not `ok`, in the order of the table above.
+STATUSES = (
+    "no_completion",
+    "refused",
+    "truncated",
+    "endless_space",
+    "no_content",
+    "no_think",
+    "unclosed_think",
+    "nested_think",
+    "several_think",
+    "tag_in_rationale",
+    "rating_first",
+    "stray_tag",
+    "no_rating",
+    "unclosed_rating",
+    "several_ratings",
+    "rating_not_integer",
+    "rating_out_of_range",
+    "empty_rationale",
+    "giveaway",
+)
 ITEM_TAGS = ("item", "item_nm")  # the paper writes both
 
 _NUMBER_WORDS = {

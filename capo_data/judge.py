@@ -1,0 +1,7 @@
+"""The commands below `capo-data judge` as calls: `capo_data.judge.reparse("runs/demo")`."""
+
+from __future__ import annotations
+
+from capo_data.revising import again, reparse
+
+__all__ = ["again", "reparse"]
