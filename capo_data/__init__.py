@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from capo_data.recipe_shelf import recipe_diff as recipe_diff
     from capo_data.recipe_shelf import recipe_show as recipe_show
     from capo_data.release.leaks import find_leaks as find_leaks
+    from capo_data.release.report import report as report
     from capo_data.release.show import show as show
     from capo_data.release.validation import validate as validate
     from capo_data.table1 import stats as stats
@@ -37,6 +38,7 @@ _PUBLIC = {
     "recipe_check": "capo_data.recipe_shelf",
     "recipe_diff": "capo_data.recipe_shelf",
     "recipe_show": "capo_data.recipe_shelf",
+    "report": "capo_data.release.report",
     "show": "capo_data.release.show",
     "stats": "capo_data.table1",
     "validate": "capo_data.release.validation",
@@ -51,6 +53,7 @@ __all__ = [
     "recipe_check",
     "recipe_diff",
     "recipe_show",
+    "report",
     "show",
     "stats",
     "validate",

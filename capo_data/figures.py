@@ -9,7 +9,7 @@ A figure is a function of its numbers and a theme:
         return figure
 
     save(heights([1.6, 1.8]), folder, "heights")        # heights.png, heights.svg
-    picture = embed(partial(heights, [1.6, 1.8]), alt="Two heights")   # for a page, light and dark
+    embed(partial(heights, [1.6, 1.8]), alt="Two heights")   # for a page, light and dark
 
 Names from files go through `label`. Matplotlib's object interface alone is used: nothing here needs a display
 or leaves a figure behind. A user's own matplotlibrc changes nothing. Needs the extra `report`.
@@ -158,13 +158,22 @@ def save(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = folder / f"{name}.png", folder / f"{name}.svg"
     for path in files:
-        path.write_bytes(_rendered(figure, path.suffix[1:]))
+        beside = path.with_name(f"{path.name}.partial")
+        beside.write_bytes(_rendered(figure, path.suffix[1:]))
+        beside.replace(path)
     return files
 
 
-def embed(draw: Callable[[Theme], Figure], *, alt: str) -> Picture:
-    """A figure for a page: drawn on light and on dark paper."""
-    return Picture(_url(draw(LIGHT)), _url(draw(DARK)), alt)
+def embed(draw: Callable[[Theme], Figure], *, alt: str, saved: Path | None = None) -> Picture:
+    """A figure for a page: drawn on light and on dark paper.
+
+    Args:
+        draw: Draws it.
+        alt: What it shows, for those who do not see it.
+        saved: The SVG on light paper where it was saved already: drawing takes longest.
+    """
+    light = _rendered(draw(LIGHT), "svg") if saved is None else saved.read_bytes()
+    return Picture(_url(light), _url(_rendered(draw(DARK), "svg")), alt)
 
 
 def label(text: str, characters: int = _LABEL) -> str:
@@ -236,5 +245,5 @@ def _rendered(figure: Figure, kind: str) -> bytes:
     return held.getvalue()
 
 
-def _url(figure: Figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(_rendered(figure, "svg")).decode("ascii")
+def _url(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
