@@ -13,6 +13,7 @@ from typing import Any
 
 from capo_data.errors import PartialError
 from capo_data.judges import choose
+from capo_data.judges.addresses import addresses
 from capo_data.judges.ask import START, Asker, Drained, rare_collections
 from capo_data.judges.cost import FREE, Budget, Price, PriceTable, Purse
 from capo_data.judges.journal import Journal
@@ -20,6 +21,7 @@ from capo_data.judges.lexical import LexicalJudge
 from capo_data.judges.limits import Pacing
 from capo_data.judging import Bench, Panel, Replay
 from capo_data.prompting import Prompts
+from capo_data.recipe import Recipe
 from capo_data.records import Instance, Judge, Reporter
 from capo_data.settings import Settings
 
@@ -53,7 +55,7 @@ async def ask_all(
         PartialError: Drained, or nothing answered for minutes.
         BudgetReached, JudgeError, RunError: See `judges.ask.Asker.answer`.
     """
-    askers = _askers(judges, journal, where, prices, report)
+    askers = _askers(prompts, judges, journal, where, prices, report)
     panels = {name: Panel(judges[name], askers[name], prompts) for name in judges}
     asked = bench(prompts, panels, lazy=where.lazy)
 
@@ -90,12 +92,19 @@ async def ask_all(
 
 
 def _askers(
-    judges: dict[str, Judge], journal: Journal, where: Settings, prices: PriceTable, report: Reporter
+    prompts: Prompts,
+    judges: dict[str, Judge],
+    journal: Journal,
+    where: Settings,
+    prices: PriceTable,
+    report: Reporter,
 ) -> dict[str, Asker]:
     purse = Purse()  # --max-cost is for all judges together
     askers = {}
     for name, judge in judges.items():
-        budget = Budget(where.max_cost, price_of(name, where, prices), journal.usage(name), purse)
+        budget = Budget(
+            where.max_cost, price_of(name, prompts.recipe, where, prices), journal.usage(name), purse
+        )
         askers[name] = Asker(
             judge,
             journal,
@@ -112,10 +121,11 @@ def _askers(
     return askers
 
 
-def price_of(name: str, where: Settings, prices: PriceTable) -> Price | None:
+def price_of(name: str, recipe: Recipe, where: Settings, prices: PriceTable) -> Price | None:
     """What a judge's tokens cost, None where nobody knows; one's own machine sends no bill."""
     provider, _, model = name.partition(":")
-    return prices.price(model, where.base_url) if provider == "openai" else FREE
+    asked_at = next(iter(addresses(name, recipe.judges, where)), None)
+    return prices.price(model, asked_at) if provider == "openai" else FREE
 
 
 def _under_way(asker: Asker) -> int:

@@ -21,7 +21,13 @@ def of(recipe: Recipe, where: Settings) -> dict[str, Any]:
     names = {role: getattr(recipe.prompt, role) for role in _ROLES}
     own = {r: str(Path(name).absolute()) for r, name in names.items() if name not in capo_prompts.names()}
     # A query may be a key, and the manifest holds no secrets.
-    return {"templates": own, "base_urls": [one.partition("?")[0] for one in where.base_urls]}
+    return {
+        "templates": own,
+        "base_urls": [one.partition("?")[0] for one in where.base_urls],
+        "sft_base_urls": None
+        if where.sft_base_urls is None
+        else [one.partition("?")[0] for one in where.sft_base_urls],
+    }
 
 
 def recipe_of(manifest: Mapping[str, Any], where: Path) -> Recipe:

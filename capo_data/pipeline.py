@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from capo_data import domains, plan, settings
-from capo_data.judges.choose import engine_options, on_one_server
+from capo_data.judges.addresses import on_servers
+from capo_data.judges.choose import engine_options
 from capo_data.recipe import Recipe
 from capo_data.records import RatingScale, Reporter, SilentReporter, SourceRequest
 from capo_data.run import ResumeMode
@@ -38,12 +39,15 @@ def build(
     candidate_field: Sequence[str] = (),
     template: str | None = None,
     judge: str | None = None,
+    sft_judge: str | None = None,
     model_revision: str | None = None,
+    sft_model_revision: str | None = None,
     max_answer_tokens: int | None = None,
     tie_policy: str | None = None,
     constrain: str | None = None,
     logprobs: bool | None = None,
     base_url: str | Sequence[str] = (),
+    sft_base_url: str | Sequence[str] = (),
     concurrency: int = 128,
     timeout: float = 600.0,
     requests_per_minute: float | None = None,
@@ -88,12 +92,15 @@ def build(
         candidate_field: Further fields of the candidates in prompts.
         template: Judge template: `paper`, `neutral`, or a file.
         judge: `lexical` or `openai:MODEL`, for both roles.
+        sft_judge: Who writes the rationales of `sft`, where `judge` or the recipe's scores the triplets.
         model_revision: Part of every answer's key.
+        sft_model_revision: The same of an `sft` judge of its own.
         max_answer_tokens: Limit of an answer.
         tie_policy: `drop`, `redraw`, `expected` or `keep`.
         constrain: `regex` has vLLM hold answers to their form, `none` does not; `auto`: in this process.
         logprobs: Ask for the probabilities behind the score; by default where the tie policy needs them.
         base_url: OpenAI-compatible servers of one model.
+        sft_base_url: Those of `sft_judge`; without it `sft_judge` is asked at OpenAI's own address.
         concurrency: Requests in flight at each server at most.
         timeout: Seconds a request may take in all.
         requests_per_minute: Limit of each judge.
@@ -119,7 +126,6 @@ def build(
         CapoError: See `errors`; its exit code says which kind.
     """
     command = typed(build, locals())
-    addresses = (base_url,) if isinstance(base_url, str) else tuple(dict.fromkeys(base_url))
     mapped = domains.columns(column)
     chosen = domains.resolve(
         domain,
@@ -142,8 +148,9 @@ def build(
                 "candidates.fields": ["title", *candidate_field] if candidate_field else None,
                 "prompt.judge": template,
                 "judges.capo": judge,
-                "judges.sft": judge,
+                "judges.sft": sft_judge or judge,
                 "judges.model_revision": model_revision,
+                "judges.sft_model_revision": sft_model_revision,
                 "judges.max_answer_tokens": max_answer_tokens,
                 "judges.constrain": constrain,
                 "judges.logprobs": logprobs,
@@ -152,12 +159,11 @@ def build(
             if value is not None
         },
     )
-    if addresses:
-        chosen = chosen.model_copy(update={"judges": on_one_server(chosen.judges, judge)})
     where = Settings(
         out=Path(out) if out is not None else Path("runs") / chosen.domain,
         cache=Path(cache) if cache is not None else settings.cache_folder(),
-        base_urls=addresses,
+        base_urls=_addresses(base_url),
+        sft_base_urls=_addresses(sft_base_url) if sft_judge or sft_base_url else None,
         concurrency=concurrency,
         timeout=timeout,
         requests_per_minute=requests_per_minute,
@@ -177,8 +183,14 @@ def build(
         yes=yes,
         dry_run=dry_run,
     )
+    judges = on_servers(chosen.judges, where, judge=judge, sft_judge=sft_judge)
+    chosen = chosen.model_copy(update={"judges": judges})
     request = _source_request(chosen, where, source, items)
     return _aside(Build(chosen, where, request, report or SilentReporter(), confirm))
+
+
+def _addresses(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
 def _typed(**flags: str | Path | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from capo_data.errors import CapoError, UsageError
+from capo_data.judges.addresses import addresses
 from capo_data.judges.cost import Estimate, PriceTable
 from capo_data.prompting import Prompts, judge_messages, show
 from capo_data.recipe import Recipe
@@ -202,7 +203,7 @@ def _dollars(recipe: Recipe, settings: Settings, prices: PriceTable, total: Esti
         provider, _, model = name.partition(":")
         if provider != "openai":  # the built-in judge and one's own GPU send no bill
             continue
-        price = prices.price(model, settings.base_url)
+        price = prices.price(model, next(iter(addresses(name, recipe.judges, settings)), None))
         if price is None:
             return None
         dollars += price.dollars(

@@ -119,10 +119,15 @@ class JudgesPart(_Part):
     capo: str = "lexical"
     sft: str = "lexical"
     model_revision: str | None = None
+    sft_model_revision: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     max_answer_tokens: Positive = 1024
     constrain: Literal["auto", "regex", "none"] = "auto"
     logprobs: bool | None = None
+
+    def revision(self, name: str) -> str | None:
+        """The revision of a judge's model: `sft_model_revision` is that of an `sft` judge of its own."""
+        return self.model_revision if name == self.capo else self.sft_model_revision
 
     @field_validator("capo", "sft")
     @classmethod
@@ -162,7 +167,7 @@ _FLAGS = {
     "candidates.fields": "--candidate-field",
     "candidates.size": "--candidates",
     "judges.capo": "--judge",
-    "judges.sft": "--judge",
+    "judges.sft": "--sft-judge",
     "prompt.judge": "--template",
     "source.columns": "--column",
     "ties.policy": "--tie-policy",

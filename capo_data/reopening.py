@@ -72,11 +72,13 @@ def reopened(folder: str | Path, report: Reporter, **settings: Any) -> Iterator[
     manifest = read_manifest(folder)
     _need_answers(folder)
     recipe = given.recipe_of(manifest, folder)
+    kept = manifest["given"]
     where = Settings(
         out=folder,
         cache=cache_folder(),
         resume="require",
-        base_urls=tuple(manifest["given"]["base_urls"]),
+        base_urls=tuple(kept["base_urls"]),
+        sft_base_urls=None if kept["sft_base_urls"] is None else tuple(kept["sft_base_urls"]),
     )
     where = replace(where, **{name: value for name, value in settings.items() if value not in (None, ())})
     source = SourceRequest(recipe.source.kind, recipe.domain, where.cache, path=manifest["source"]["path"])

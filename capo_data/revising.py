@@ -92,6 +92,7 @@ def again(
     *,
     status: Sequence[str] = (),
     base_url: str | Sequence[str] = (),
+    sft_base_url: str | Sequence[str] = (),
     concurrency: int = 128,
     timeout: float = 600.0,
     max_cost: float | None = None,
@@ -106,6 +107,7 @@ def again(
         run: The run's folder.
         status: Statuses such as `truncated`, `no_rating` or `http_400`; none: only count them.
         base_url: The judge's addresses; the run's own by default.
+        sft_base_url: Those of an `sft` judge of its own; likewise.
         concurrency: Requests in flight.
         timeout: Seconds a request may take in all.
         max_cost: Stop before more than so many USD are spent, all of the run's answers included.
@@ -126,6 +128,7 @@ def again(
     wanted = _known(status)
     where = {
         "base_urls": (base_url,) if isinstance(base_url, str) else tuple(base_url),
+        "sft_base_urls": (sft_base_url,) if isinstance(sft_base_url, str) else tuple(sft_base_url),
         "concurrency": concurrency,
         "timeout": timeout,
         "max_cost": max_cost,
@@ -230,7 +233,7 @@ def _bill(found: Reopened, journal: Again, marked: Mapping[str, str]) -> bill.Bi
             one.requests,
             one.prompt_tokens,
             one.answer_tokens,
-            asking.price_of(name, where, table),
+            asking.price_of(name, found.build.recipe, where, table),
         )
         for name, one in usage.items()
     ]

@@ -24,6 +24,7 @@ class Settings:
     Attributes:
         out: The run's folder.
         base_urls: Addresses of OpenAI-compatible servers of one model; none is OpenAI's own.
+        sft_base_urls: Those of an `sft` judge of its own; None is where the `capo` judge is, none OpenAI's.
         concurrency: Requests in flight at each of them at most.
         timeout: Seconds a request may take in all.
         requests_per_minute: For each judge; None is no limit.
@@ -48,6 +49,7 @@ class Settings:
     out: Path
     cache: Path
     base_urls: tuple[str, ...] = ()
+    sft_base_urls: tuple[str, ...] | None = None
     concurrency: int = 64
     timeout: float = 600.0
     requests_per_minute: float | None = None

@@ -22,6 +22,7 @@ def add(app: typer.Typer) -> None:
             "capo-data build --domain beauty --source ~/amazon --judge lexical",
             "capo-data build --domain clothing --base-url http://localhost:8000/v1 --yes",
             "capo-data build --domain clothing --base-url http://gpu1:8000/v1 --base-url http://gpu2:8000/v1",
+            "capo-data build --domain clothing --base-url http://localhost:8000/v1 --sft-judge openai:gpt-4o",
             "capo-data build --domain shop --source 'logs/*.csv' --items items.csv \\",
             "    --column user_id=customer --judge openai:gpt-4o-mini --max-cost 20",
         )
@@ -55,10 +56,17 @@ def build(
     ] = None,
     template: Annotated[str | None, Option(help="Judge template: paper, neutral, or your file.")] = None,
     judge: Annotated[str | None, Option(help="lexical, openai:MODEL or vllm:MODEL, for both roles.")] = None,
+    sft_judge: Annotated[
+        str | None, Option(help="Another one for the rationales of sft; scores stay --judge's.")
+    ] = None,
     base_url: Annotated[
         list[str] | None, Option(help="An OpenAI-compatible server; repeat it for several of one model.")
     ] = None,
+    sft_base_url: Annotated[
+        list[str] | None, Option(help="Where --sft-judge is asked; OpenAI without it.")
+    ] = None,
     model_revision: Annotated[str | None, Option(help="Revision of the judge's model.")] = None,
+    sft_model_revision: Annotated[str | None, Option(help="The same of the sft judge's.")] = None,
     max_answer_tokens: Annotated[int | None, Option(help="Limit of a judge's answer.")] = None,
     tie_policy: Annotated[
         Literal["drop", "redraw", "expected", "keep"] | None, Option(help="Where rejected items score alike.")
@@ -114,7 +122,7 @@ def _run(console: Console, given: dict[str, Any]) -> None:
         from capo_data import pipeline
         from capo_data.cli.summary import summary
 
-        for several in ("column", "candidate_field", "base_url", "engine"):
+        for several in ("column", "candidate_field", "base_url", "sft_base_url", "engine"):
             given[several] = given[several] or ()
         result = pipeline.build(**given, report=console.reporter, confirm=console.confirm)
         console.result(result.as_dict(), lambda: summary(result))

@@ -61,6 +61,9 @@ def again(
     base_url: Annotated[
         list[str] | None, Option(help="The judge's addresses; the run's own by default.")
     ] = None,
+    sft_base_url: Annotated[
+        list[str] | None, Option(help="Those of an sft judge of its own; likewise.")
+    ] = None,
     concurrency: Annotated[int, Option(min=1, help="Requests in flight at each server at most.")] = 128,
     timeout: Annotated[float, Option(min=1, help="Seconds a request may take in all.")] = 600.0,
     max_cost: Annotated[
@@ -83,6 +86,7 @@ def again(
             run,
             status=status or (),
             base_url=base_url or (),
+            sft_base_url=sft_base_url or (),
             concurrency=concurrency,
             timeout=timeout,
             max_cost=max_cost,

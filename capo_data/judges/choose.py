@@ -9,8 +9,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from capo_data.errors import UsageError
+from capo_data.judges.addresses import KEY, SFT_KEY, addresses, key
 from capo_data.judges.constrain import asks_logprobs, body_fields
-from capo_data.recipe import JudgesPart, Recipe
+from capo_data.recipe import Recipe
 from capo_data.records import Judge
 from capo_data.settings import Settings
 
@@ -34,7 +35,10 @@ def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str
         if provider == "vllm" and find_spec("vllm") is None:
             why = "vLLM is not installed here (pip install 'capo-data[vllm]'), and no server was named"
             raise _unavailable(recipe, settings, name, why)
-        if provider == "openai" and settings.base_url is None and not environment.get("OPENAI_API_KEY"):
+        asked_at = addresses(name, recipe.judges, settings)
+        if provider == "openai" and not asked_at and not key(name, recipe.judges, settings, environment):
+            if settings.sft_base_urls is not None and name == recipe.judges.sft:
+                raise _no_key_for_sft(name)
             why = f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
             raise _unavailable(recipe, settings, name, why)
 
@@ -56,7 +60,7 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
 
         return VLLMJudge(
             name.partition(":")[2],
-            model_revision=recipe.judges.model_revision,
+            model_revision=recipe.judges.revision(name),
             temperature=recipe.judges.temperature,
             max_answer_tokens=recipe.judges.max_answer_tokens,
             constrained=recipe.judges.constrain != "none",
@@ -71,14 +75,14 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
         OpenAIJudge(
             name.partition(":")[2],
             base_url=address,
-            api_key=os.environ.get("OPENAI_API_KEY"),
+            api_key=key(name, recipe.judges, settings),
             temperature=recipe.judges.temperature,
             max_answer_tokens=recipe.judges.max_answer_tokens,
-            model_revision=recipe.judges.model_revision,
+            model_revision=recipe.judges.revision(name),
             fields=body_fields(recipe),
             timeout=settings.timeout,
         )
-        for address in settings.base_urls or (None,)
+        for address in addresses(name, recipe.judges, settings) or (None,)
     ]
     return endpoints[0] if len(endpoints) == 1 else Fleet(endpoints)
 
@@ -110,16 +114,13 @@ def engine_options(pairs: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def on_one_server(judges: JudgesPart, named: str | None) -> JudgesPart:
-    """The judges of a build that names a server: what vLLM would have run here is asked for there.
-
-    Args:
-        judges: The recipe's judges.
-        named: `--judge`; without it one server has one model, that of the `capo` judge.
-    """
-    capo = judges.capo.replace("vllm:", "openai:", 1)
-    sft = judges.sft.replace("vllm:", "openai:", 1) if named else capo
-    return judges.model_copy(update={"capo": capo, "sft": sft})
+def _no_key_for_sft(name: str) -> UsageError:
+    return UsageError(
+        f"the sft judge {name} cannot be had here",
+        where="--sft-judge",
+        why=f"without --sft-base-url it is asked at OpenAI's own address; {SFT_KEY} and {KEY} are not set",
+        next_command=f"export {KEY}=..., or name its server: --sft-base-url http://localhost:8001/v1",
+    )
 
 
 def _unavailable(recipe: Recipe, settings: Settings, name: str, why: str) -> UsageError:
