@@ -12,10 +12,10 @@ from dataclasses import asdict
 from typing import Any
 
 from capo_data.errors import PartialError
-from capo_data.judges import choose
+from capo_data.judges import choose, cost
 from capo_data.judges.addresses import addresses
 from capo_data.judges.ask import START, Asker, Drained, rare_collections
-from capo_data.judges.cost import FREE, Budget, Price, PriceTable, Purse
+from capo_data.judges.cost import Budget, Price, PriceTable, Purse
 from capo_data.judges.journal import Journal
 from capo_data.judges.lexical import LexicalJudge
 from capo_data.judges.limits import Pacing
@@ -123,9 +123,7 @@ def _askers(
 
 def price_of(name: str, recipe: Recipe, where: Settings, prices: PriceTable) -> Price | None:
     """What a judge's tokens cost, None where nobody knows; one's own machine sends no bill."""
-    provider, _, model = name.partition(":")
-    asked_at = next(iter(addresses(name, recipe.judges, where)), None)
-    return prices.price(model, asked_at) if provider == "openai" else FREE
+    return cost.price_of(name, prices, addresses(name, recipe.judges, where))
 
 
 def _under_way(asker: Asker) -> int:

@@ -38,6 +38,7 @@ def build(
     pool: str | None = None,
     candidate_field: Sequence[str] = (),
     template: str | None = None,
+    characters_per_token: float | None = None,
     judge: str | None = None,
     sft_judge: str | None = None,
     model_revision: str | None = None,
@@ -55,6 +56,7 @@ def build(
     stall_minutes: float = 10.0,
     max_cost: float | None = None,
     prices: str | Path | None = None,
+    pilot: int = 0,
     out: str | Path | None = None,
     resume: ResumeMode = "auto",
     memory_limit: str = "4GB",
@@ -90,6 +92,7 @@ def build(
         negatives: `uniform` or `popularity`.
         pool: `interacted` or `catalogue`.
         candidate_field: Further fields of the candidates in prompts.
+        characters_per_token: How prompts are budgeted, which are cut by characters.
         template: Judge template: `paper`, `neutral`, or a file.
         judge: `lexical` or `openai:MODEL`, for both roles.
         sft_judge: Who writes the rationales of `sft`, where `judge` or the recipe's scores the triplets.
@@ -108,6 +111,7 @@ def build(
         stall_minutes: Stop when nothing was answered for so long.
         max_cost: Stop before more than so many USD are spent.
         prices: A price table of one's own.
+        pilot: Ask so many requests first, then plan by what they took.
         out: The run's folder; `runs/DOMAIN` by default.
         resume: `auto`, `require` or `never`.
         memory_limit: DuckDB's.
@@ -118,7 +122,7 @@ def build(
         retry_refused: Ask again what a judge refused for good (too long, filtered).
         lazy: Ask the two rejected items first, the chosen one for `capo` only if they differ.
         yes: Agree to downloads and paid requests.
-        dry_run: Plan only.
+        dry_run: Plan only; with a pilot, ask that alone.
         report: Told what happens.
         confirm: Asked whether to go on; returns None where nobody can be asked.
 
@@ -147,6 +151,7 @@ def build(
                 "candidates.pool": pool,
                 "candidates.fields": ["title", *candidate_field] if candidate_field else None,
                 "prompt.judge": template,
+                "prompt.characters_per_token": characters_per_token,
                 "judges.capo": judge,
                 "judges.sft": sft_judge or judge,
                 "judges.model_revision": model_revision,
@@ -171,6 +176,7 @@ def build(
         stall_minutes=stall_minutes,
         max_cost=max_cost,
         prices=None if prices is None else Path(prices),
+        pilot=pilot,
         resume=resume,
         memory_limit=memory_limit,
         buckets=buckets,

@@ -32,6 +32,7 @@ class Settings:
         stall_minutes: How long nothing may be answered before the build stops.
         max_cost: USD; None is no limit.
         prices: A price table of the user's own.
+        pilot: Requests to ask first, for a plan that is measured; 0 for none.
         resume: See `run.opened`.
         memory_limit: DuckDB's.
         cache: Raw downloads and staged files.
@@ -57,6 +58,7 @@ class Settings:
     stall_minutes: float = 10.0
     max_cost: float | None = None
     prices: Path | None = None
+    pilot: int = 0
     resume: ResumeMode = "auto"
     memory_limit: str = "4GB"
     buckets: int | None = None

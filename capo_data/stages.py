@@ -7,7 +7,6 @@ Instances are not stored: drawing them is a pure function of the histories, chea
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,7 @@ from capo_data import (
     writing,
 )
 from capo_data.candidates import CandidateSettings, Decision, Pool
+from capo_data.desk import Desk
 from capo_data.errors import PartialError, UsageError
 from capo_data.instances import Catalogue
 from capo_data.judges import choose
@@ -107,15 +107,15 @@ class Build:
         agreed = self.where.yes
         if source.download_bytes != 0:
             rough = plan.before_data(self.recipe, self.where, prices, source)
-            if self.where.dry_run:
+            if self._plans_only:
                 return BuildResult(self.where.out, None, rough, {})
             self._say(rough)
             choose.check_available(self.recipe, self.where)
             plan.agree(rough, self.where, self.confirm)
             agreed = True
-        elif not self.where.dry_run:
+        elif not self._plans_only:
             choose.check_available(self.recipe, self.where)
-        if self.where.dry_run:
+        if self._plans_only:
             return self._dry_run(prices, source)
         with opened(self.where.out, self.where.resume, self.identity()) as run:
             recover(run.dataset)
@@ -125,13 +125,15 @@ class Build:
                 self.report.note(f"{self.where.out} is complete: nothing to do")
                 return BuildResult(self.where.out, run.dataset, None, manifest)
             data = self._data(run)
-            planned = None
+            planner = None
             if not self._free:
-                planned = self._plan(data, prices, source)
-                self._say(planned)
-                if not agreed:
-                    plan.agree(planned, self.where, self.confirm)
-            return self._judge_and_write(run, data, planned, prices)
+                planner = self._planner(data, prices, source)
+                self._agree(planner.plan(), agreed)
+            return self._judge_and_write(run, data, planner, prices)
+
+    @property
+    def _plans_only(self) -> bool:
+        return self.where.dry_run and (self._free or not self.where.pilot)
 
     @property
     def _free(self) -> bool:
@@ -140,6 +142,11 @@ class Build:
     def _say(self, planned: plan.Plan) -> None:
         for line in planned.lines():
             self.report.note(line)
+
+    def _agree(self, planned: plan.Plan, agreed: bool) -> None:
+        self._say(planned)
+        if not agreed:
+            plan.agree(planned, self.where, self.confirm)
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share with the one that was begun."""
@@ -165,23 +172,16 @@ class Build:
             staged = sources.stage(self.request, report=self.report)
             built = self._histories(staged, Path(folder))
             pool, catalogue = instances.open_pool(built)
-            planned = self._plan(Data(staged, built, pool, catalogue), prices, source)
+            planned = self._planner(Data(staged, built, pool, catalogue), prices, source).plan()
         return BuildResult(self.where.out, None, planned, {})
 
-    def _plan(self, data: Data, prices: PriceTable, source: sources.SourcePlan) -> plan.Plan:
-        self.report.start("planning", data.histories.table1.users)
-        planned = plan.of_data(
-            self.recipe,
-            self.where,
-            prices,
-            source,
-            data.histories.table1.users,
-            self.judged(data),
-            self.prompts,
-            self.report,
-        )
+    def _planner(self, data: Data, prices: PriceTable, source: sources.SourcePlan) -> plan.Planner:
+        """Writes and measures every first request; none is sent."""
+        users = data.histories.table1.users
+        self.report.start("planning", users)
+        work = plan.count(self.judged(data), self.prompts, self.report)
         self.report.finish()
-        return planned
+        return plan.Planner(self.recipe, self.where, prices, source, users, work)
 
     def judged(self, data: Data) -> Iterator[Instance]:
         """The train instances."""
@@ -289,26 +289,23 @@ class Build:
             )
 
     def _judge_and_write(
-        self, run: Run, data: Data, planned: plan.Plan | None, prices: PriceTable
+        self, run: Run, data: Data, planner: plan.Planner | None, prices: PriceTable
     ) -> BuildResult:
         """Asks for what the journal lacks, then writes the dataset from the journal alone."""
         judges = asking.judges_of(self.prompts, self.where, self.lexical(data))
+        planned = planner.plan() if planner else None
         with Journal(run.journal) as journal:
-            users, each = data.histories.table1.users, self.recipe.histories.instances_per_user
-            self.report.start("judging", users * each)
-            asked = asyncio.run(
-                asking.ask_all(
-                    self.judged(data),
-                    self.prompts,
-                    self.where,
-                    judges,
-                    journal,
-                    prices,
-                    self.report,
-                )
-            )
-            self.report.finish()
+            desk = Desk(self.prompts, self.where, judges, journal, prices, self.report)
+            if planner and self.where.pilot:
+                planned = planner.plan(desk.pilot(self.judged(data)))
+                if self.where.dry_run:
+                    return BuildResult(self.where.out, None, planned, {})
+                self._agree(planned, self.where.yes)
+            each = self.recipe.histories.instances_per_user
+            asked = desk.ask(self.judged(data), "judging", data.histories.table1.users * each)
             run.update({"judging": asked})
+            if planned:
+                run.update({"plan": planned.account(), "bill": desk.bill().as_dict()})
             tally, manifest = self.publish(run, data, judges, journal)
         if tally.failed:
             raise PartialError(

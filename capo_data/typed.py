@@ -36,5 +36,5 @@ def typed(call: Callable[..., object], given: Mapping[str, Any]) -> str:
 
 def _told(name: str, value: str) -> str:
     """The value, but of an address not what may be a key."""
-    address, query, _ = value.partition("?") if name == "base_url" else (value, "", "")
+    address, query, _ = value.partition("?") if name.endswith("base_url") else (value, "", "")
     return f"{address}?***" if query else address

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import socket
 import threading
 from pathlib import Path
 
 import pytest
+from builds import capo_data as command
 from builds import digest, manifest, small_recipe
-from judge_server import running
+from judge_server import Running, running
 
 import capo_data
 from capo_data.errors import PartialError
@@ -112,3 +114,71 @@ def test_a_call_is_told_as_the_command_that_does_the_same() -> None:
         "capo-data build --domain 'my shop' --column user_id=customer "
         "--base-url 'http://a/v1?***' --base-url http://b/v1 --lazy"
     )
+
+
+PRICES = """
+providers:
+  - host: 127.0.0.1
+    models:
+      scripted: {input: 1.00, cached_input: 0.25, output: 4.00}
+"""
+
+
+def priced(folder: Path, users: int) -> tuple[object, ...]:
+    """A build of so many users whose judge sends a bill."""
+    (folder / "prices.yaml").write_text(PRICES)
+    recipe = small_recipe(folder)
+    size = f"{{users: {users}, items: 200, interactions: {8 * users}}}"
+    recipe.write_text(recipe.read_text().replace("{users: 40, items: 80, interactions: 320}", size))
+    return ("build", "--recipe", recipe, "--prices", folder / "prices.yaml", "--out", folder / "run", "--yes")
+
+
+def billed(server: Running) -> float:
+    """What the server would bill by its own count."""
+    took = server.stats()["billed"]
+    fresh = took["prompt_tokens"] - took["cached_tokens"]  # type: ignore[index]
+    return float(fresh + 0.25 * took["cached_tokens"] + 4 * took["completion_tokens"]) / 1e6  # type: ignore[index]
+
+
+def test_after_a_pilot_the_plan_is_within_a_tenth_of_what_is_spent(tmp_path: Path) -> None:
+    """The server draws lengths, caches prefixes, loses answers and forges some that are asked for again."""
+    faults = {"cut": 0.03, "forged": 0.1, "rate_limited": 0.02}
+    with running("--lengths", "450,0.5", faults=faults) as server:
+        arguments = (*priced(tmp_path, 250), "--base-url", server.url)
+        found = command(*arguments, "--pilot", 50)
+        assert found.returncode == 0, found.stderr
+        spent = billed(server)
+        answered = server.stats()["answered"]
+    plan, bill = manifest(tmp_path / "run")["plan"], manifest(tmp_path / "run")["bill"]
+    assert plan["pilot"] >= 50
+    assert plan["dollars"] == pytest.approx(spent, rel=0.1)
+    assert plan["requests"] == pytest.approx(answered, rel=0.1)
+    assert bill["dollars"] == pytest.approx(spent, rel=0.02)
+    before, after = (float(price) for price in re.findall(r"price +\$([\d.]+) \(", found.stderr))
+    assert after == pytest.approx(plan["dollars"], abs=0.01)
+    assert abs(before / spent - 1) > 0.1  # without the pilot it would not have been
+    assert re.search(r"^ +plan +bill$", found.stdout, re.M)
+    assert re.search(
+        rf"^  price +\${plan['dollars']:.2f}\d* +\${bill['dollars']:.2f}\d*$", found.stdout, re.M
+    )
+
+
+def test_a_dry_run_with_a_pilot_asks_that_alone_and_keeps_it(tmp_path: Path) -> None:
+    with running("--lengths", "250,0.5") as server:
+        arguments = (*priced(tmp_path, 40), "--base-url", server.url)
+        found = command(*arguments, "--pilot", 12, "--dry-run")
+        assert found.returncode == 0, found.stderr
+        assert server.stats()["requests"] == 12
+        assert "plan for small, measured by a pilot of 12 requests:" in found.stdout
+        assert "12 answers are kept: the same command without --dry-run goes on" in found.stdout
+        assert not (tmp_path / "run" / "dataset").exists()
+        assert command(*arguments).returncode == 0
+        assert server.stats()["requests"] == server.stats()["distinct"] == 120
+
+
+def test_a_plan_above_the_limit_says_so(tmp_path: Path) -> None:
+    with running("--lengths", "250,0.5") as server:
+        arguments = (*priced(tmp_path, 40), "--base-url", server.url, "--max-cost", 0.05)
+        found = command(*arguments, "--pilot", 12)
+    assert "this is above --max-cost 0.05: the build will stop there, exit 4" in found.stderr
+    assert found.returncode == 4

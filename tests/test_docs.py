@@ -148,6 +148,7 @@ SAMPLES: Mapping[str, tuple[str, Any]] = {
     "--pool": ("pool", "catalogue"),
     "--candidate-field": ("candidate_field", ["details"]),
     "--template": ("template", "neutral"),
+    "--characters-per-token": ("characters_per_token", 7.0),
     "--judge": ("judge", "openai:gpt-4o"),
     "--sft-judge": ("sft_judge", "openai:gpt-4o-mini"),
     "--model-revision": ("model_revision", "r7"),

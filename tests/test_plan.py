@@ -7,9 +7,11 @@ import pytest
 from capo_data import plan, prompting
 from capo_data.errors import CapoError, UsageError
 from capo_data.judges.cost import load_prices
+from capo_data.judges.forecast import Counted, Pilot
+from capo_data.judges.limits import ANSWER_TOKENS
 from capo_data.prompting import judge_messages, show
 from capo_data.recipe import Recipe, parse
-from capo_data.records import HistoryEntry, Instance, Item, SilentReporter
+from capo_data.records import HistoryEntry, Instance, Item, SilentReporter, Usage
 from capo_data.settings import Settings
 from capo_data.sources import SourcePlan
 
@@ -25,6 +27,11 @@ def recipe(judge: str, sft: str | None = None, users: int = 100) -> Recipe:
     return parse(f"domain: x\nusers: {users}\njudges: {{capo: {judge}, sft: {sft or judge}}}\n", "r")
 
 
+def on_data(own: Recipe, where: Settings, users: int, found: list[Instance]) -> plan.Plan:
+    work = plan.count(found, prompting.load(own), SilentReporter())
+    return plan.Planner(own, where, load_prices(), HERE, users, work).plan()
+
+
 def instances(count: int) -> list[Instance]:
     history = (HistoryEntry("h", "Bought", None, None, "Good", 4.0, "Fine.", 0),)
     items = tuple(Item(f"i{n}", f"Title {n}") for n in range(30))
@@ -36,9 +43,7 @@ def instances(count: int) -> list[Instance]:
 def test_on_the_data_every_first_request_is_counted_and_priced(tmp_path: Path) -> None:
     own = recipe("openai:gpt-4o-mini")
     prompts = prompting.load(own)
-    found = plan.of_data(
-        own, settings(tmp_path), load_prices(), HERE, 100, instances(100), prompts, SilentReporter()
-    )
+    found = on_data(own, settings(tmp_path), 100, instances(100))
     one = instances(1)[0]
     characters = sum(
         len(message["content"])
@@ -47,7 +52,7 @@ def test_on_the_data_every_first_request_is_counted_and_priced(tmp_path: Path) -
     )
     assert found.requests == 300
     assert found.prompt_tokens == round(100 * characters / 4)
-    assert found.answer_tokens == 300 * plan.ANSWER_TOKENS
+    assert found.answer_tokens == 300 * ANSWER_TOKENS
     price = load_prices().price("gpt-4o-mini")
     assert price is not None
     assert found.dollars == pytest.approx(
@@ -58,21 +63,9 @@ def test_on_the_data_every_first_request_is_counted_and_priced(tmp_path: Path) -
 
 def test_a_second_judge_adds_one_request_an_instance(tmp_path: Path) -> None:
     own = recipe("openai:gpt-4o-mini", "openai:gpt-4o")
-    prompts = prompting.load(own)
-    found = plan.of_data(
-        own, settings(tmp_path), load_prices(), HERE, 10, instances(10), prompts, SilentReporter()
-    )
+    found = on_data(own, settings(tmp_path), 10, instances(10))
     assert found.requests == 40
-    alone = plan.of_data(
-        recipe("openai:gpt-4o-mini"),
-        settings(tmp_path),
-        load_prices(),
-        HERE,
-        10,
-        instances(10),
-        prompts,
-        SilentReporter(),
-    )
+    alone = on_data(recipe("openai:gpt-4o-mini"), settings(tmp_path), 10, instances(10))
     assert found.dollars is not None
     assert alone.dollars is not None
     assert found.dollars > alone.dollars
@@ -117,3 +110,20 @@ def test_downloads_and_paid_judges_need_a_yes(tmp_path: Path, judge: str, source
         plan.agree(one, settings(tmp_path), lambda _: False)
     plan.agree(one, settings(tmp_path), lambda _: True)
     plan.agree(one, settings(tmp_path, yes=True), None)
+
+
+def test_a_pilot_that_finds_longer_tokens_changes_no_recipe_but_says_what_would(tmp_path: Path) -> None:
+    own = recipe("openai:gpt-4o-mini")
+    work = plan.Work({"openai:gpt-4o-mini": Counted(300, 3_000_000)}, longest=43_000, cut=5)
+
+    def notes(characters_per_token: float) -> str:
+        took = Usage(round(30_000 / characters_per_token), 0, 900, 3)
+        pilots = {"openai:gpt-4o-mini": Pilot(Counted(3, 30_000), took)}
+        found = plan.Planner(own, settings(tmp_path), load_prices(), HERE, 100, work).plan(pilots)
+        assert found.characters_per_token == pytest.approx(characters_per_token, rel=0.001)
+        return " ".join(found.notes)
+
+    assert notes(4.1) == notes(3.9) == ""
+    assert "the longest prompt has about 18,224 tokens, 12,000 are wanted" in notes(2.5)
+    assert "--characters-per-token 2.5" in notes(2.5)
+    assert "5 histories are cut earlier than they need be" in notes(5.0)

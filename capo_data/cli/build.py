@@ -55,6 +55,9 @@ def build(
         list[str] | None, Option(help="Show item_id, description or details of candidates too.")
     ] = None,
     template: Annotated[str | None, Option(help="Judge template: paper, neutral, or your file.")] = None,
+    characters_per_token: Annotated[
+        float | None, Option(help="How the length of prompts is budgeted; a pilot measures it.")
+    ] = None,
     judge: Annotated[str | None, Option(help="lexical, openai:MODEL or vllm:MODEL, for both roles.")] = None,
     sft_judge: Annotated[
         str | None, Option(help="Another one for the rationales of sft; scores stay --judge's.")
@@ -88,6 +91,7 @@ def build(
     ] = 10.0,
     max_cost: Annotated[float | None, Option(min=0, help="Stop (exit 4) before spending more USD.")] = None,
     prices: Annotated[Path | None, Option(help="A price table of your own.")] = None,
+    pilot: Annotated[int, Option(min=0, help="Ask so many requests first, then plan by what they took.")] = 0,
     out: Annotated[Path | None, Option(help="The run's folder; runs/DOMAIN by default.")] = None,
     resume: Annotated[
         Literal["auto", "require", "never"], Option(help="Go on, only go on, or start afresh.")
@@ -107,7 +111,7 @@ def build(
     ] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Agree to downloads and paid requests.")] = False,
     dry_run: Annotated[
-        bool, Option("--dry-run", help="Print users, requests, tokens, price; do nothing.")
+        bool, Option("--dry-run", help="Print users, requests, tokens, price; ask nothing but a --pilot.")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,

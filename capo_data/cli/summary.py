@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capo_data.judges.forecast import side_by_side
 from capo_data.stages import BuildResult
 
 
@@ -10,7 +11,12 @@ def summary(result: BuildResult) -> str:
     if result.dataset is None:
         if result.plan is None:
             return ""
-        return "\n".join([*result.plan.lines(), "nothing was asked (--dry-run)"])
+        kept = (
+            f"{result.plan.pilot:,} answers are kept: the same command without --dry-run goes on from there"
+        )
+        return "\n".join(
+            [*result.plan.lines(), kept if result.plan.pilot else "nothing was asked (--dry-run)"]
+        )
     manifest = result.manifest
     counts, rows = manifest["counts"], manifest["rows"]
     judged = max(counts["judged"], 1)
@@ -27,6 +33,8 @@ def summary(result: BuildResult) -> str:
     ]
     if counts["dropped"]:
         lines.append("  dropped: " + "; ".join(f"{reason} {n:,}" for reason, n in counts["dropped"].items()))
+    if manifest.get("bill"):
+        lines += side_by_side(manifest["plan"], manifest["bill"])
     lines += [
         f"dataset: {result.dataset} (validated)",
         f"next:    capo-data show {result.dataset}",

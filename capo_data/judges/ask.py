@@ -72,6 +72,8 @@ class Progress:
         faults: Failed attempts by kind.
         failed: Requests given up by kind.
         usage: Tokens of the new answers.
+        seen: Tokens of all answers, those from the journal included.
+        lost: Attempts that were probably billed although no answer came of them.
         dollars: Spent by this run so far, earlier sessions and other judges included; None without a price.
     """
 
@@ -83,6 +85,8 @@ class Progress:
     faults: Mapping[str, int]
     failed: Mapping[str, int]
     usage: Usage
+    seen: Usage
+    lost: int
     dollars: float | None
 
 
@@ -158,7 +162,7 @@ class Asker:
         self._asked = self._answered = self._from_journal = self._retried = 0
         self._faults: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
-        self._usage = Usage()
+        self._usage = self._seen = Usage()
 
     async def answer(self, request: JudgeRequest) -> Answer:
         """The answer to a request, from the journal or the judge; durable when this returns.
@@ -181,6 +185,7 @@ class Asker:
         if task is None:
             if stored := self._journal.get(key):
                 self._from_journal += 1
+                self._seen += stored.usage
                 return Answer(key, stored.text, stored.url, stored.seconds, stored.attempts, True)
             refused = None if self._retry_refused else self._journal.refusal(key)
             if refused is not None:
@@ -213,6 +218,8 @@ class Asker:
             faults=dict(self._faults),
             failed=dict(self._failed),
             usage=self._usage,
+            seen=self._seen,
+            lost=sum(self._faults[kind] for kind in MAYBE_BILLED),
             dollars=None if self._budget.price is None else self._budget.purse.spent,
         )
 
@@ -326,6 +333,7 @@ class Asker:
             raise
         self._answered += 1
         self._usage += outside.usage
+        self._seen += outside.usage
         return Answer(key, raw.text, raw.url, raw.seconds, raw.attempts, False)
 
     async def _reserve(self, request: JudgeRequest) -> float:

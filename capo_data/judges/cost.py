@@ -1,4 +1,4 @@
-"""What asking costs: the price table, an estimate before, a budget during.
+"""What asking costs: the price table, and a budget that holds.
 
 Prices are list prices of a day (`prices.yaml`, editable), so dollars here are estimates; tokens are what
 the servers report. Which price holds is decided by model *and* address: a name that OpenAI sells says
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,17 +43,22 @@ class Price:
         )
         return cost / 1e6
 
+    def times(self, share: float) -> Price:
+        """The price with a discount."""
+        return Price(self.input * share, self.cached_input * share, self.output * share)
+
 
 FREE = Price(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class PriceEntry:
-    """A line of a price table; `host` None holds at any address."""
+    """A line of a price table; `host` None holds at any address, `batch` is the share a batch costs."""
 
     host: str | None
     model: str
     price: Price
+    batch: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class PriceTable:
     date: str
     entries: tuple[PriceEntry, ...]
 
-    def price(self, model: str, base_url: str | None = None) -> Price | None:
+    def price(self, model: str, base_url: str | None = None, *, batch: bool = False) -> Price | None:
         """The price of a model at an address; None if it is not known.
 
         The longest name that is the model, or the model without its date, wins; among equals the first.
@@ -73,30 +78,36 @@ class PriceTable:
         Args:
             model: As sent to the server: `gpt-4o`, `gpt-4o-2024-11-20`.
             base_url: The server's address; None is OpenAI's own.
+            batch: Asked through the batch API, where the provider gives a discount.
         """
         host = _host(base_url)
         fitting = [
             entry for entry in self.entries if entry.host in (None, host) and _covers(entry.model, model)
         ]
         if fitting:
-            return max(fitting, key=lambda entry: len(entry.model)).price
+            entry = max(fitting, key=lambda entry: len(entry.model))
+            return entry.price.times(entry.batch) if batch else entry.price
         return FREE if is_private(base_url) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a run will ask for. `dollars` is None where the price is unknown."""
+def price_of(judge: str, prices: PriceTable, addresses: Sequence[str] = ()) -> Price | None:
+    """The price of a judge by its name in the recipe; None if it is not known.
 
-    requests: int
-    prompt_tokens: int
-    answer_tokens: int
-    dollars: float | None
-
-
-def estimate(requests: int, prompt_tokens: int, answer_tokens: int, price: Price | None) -> Estimate:
-    """Prices so many requests with so many tokens in all, nothing cached."""
-    usage = Usage(prompt_tokens, 0, answer_tokens, requests)
-    return Estimate(requests, prompt_tokens, answer_tokens, None if price is None else price.dollars(usage))
+    Args:
+        judge: `openai:MODEL`, `openai-batch:MODEL`; whoever works in this process sends no bill.
+        prices: The table.
+        addresses: Where it is asked; none is OpenAI's own. Of several the dearest counts.
+    """
+    provider, _, model = judge.partition(":")
+    if provider not in ("openai", "openai-batch"):
+        return FREE
+    found = [
+        prices.price(model, address, batch=provider == "openai-batch") for address in addresses or (None,)
+    ]
+    known = [price for price in found if price is not None]
+    if len(known) < len(found):
+        return None
+    return max(known, key=lambda price: (price.output, price.input))
 
 
 def load_prices(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> PriceTable:
@@ -130,7 +141,7 @@ def _parse(text: str, where: str) -> PriceTable:
     try:
         table = yaml.safe_load(text)
         entries = tuple(
-            PriceEntry(provider.get("host"), str(model), _price(fields))
+            PriceEntry(provider.get("host"), str(model), _price(fields), _share(provider.get("batch", 1.0)))
             for provider in table["providers"]
             for model, fields in provider["models"].items()
         )
@@ -151,6 +162,12 @@ def _price(fields: Mapping[str, Any]) -> Price:
     if not all(0 <= dollars < float("inf") for dollars in (price.input, price.cached_input, price.output)):
         raise ValueError("a price is a number of dollars, zero or more")
     return price
+
+
+def _share(value: Any) -> float:
+    if not 0 < float(value) <= 1:
+        raise ValueError("`batch` is the share of the price that a batch costs: above 0, at most 1")
+    return float(value)
 
 
 def _covers(listed: str, model: str) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capo_data.errors import BudgetError, UsageError
-from capo_data.judges.cost import FREE, Budget, Price, Purse, estimate, is_private, load_prices
+from capo_data.judges.cost import FREE, Budget, Price, PriceTable, Purse, is_private, load_prices, price_of
 from capo_data.records import Usage
 
 MILLION = 1_000_000
@@ -18,9 +18,27 @@ def test_fresh_cached_and_answer_tokens_have_their_own_price():
     assert PRICE.dollars(Usage(2 * MILLION, MILLION, MILLION, 1)) == pytest.approx(2.5 + 1.25 + 10)
 
 
-def test_an_estimate_without_a_price_gives_tokens_only():
-    assert estimate(10, 2000, 300, None).dollars is None
-    assert estimate(10, 2 * MILLION, MILLION, PRICE).dollars == pytest.approx(15.0)
+def test_a_judge_in_this_process_costs_nothing_a_batch_half_and_of_several_servers_the_dearest_counts(
+    tmp_path: Path,
+):
+    table = load_prices(environment={})
+    assert price_of("lexical", table) == price_of("vllm:tiny", table) == FREE
+    assert price_of("openai:gpt-4o", table) == Price(2.5, 1.25, 10)
+    assert price_of("openai-batch:gpt-4o", table) == Price(1.25, 0.625, 5)
+    assert price_of("openai:nobody-knows", table) is None
+    local = ("http://10.0.0.1/v1", "http://localhost/v1")
+    assert price_of("openai:gpt-4o", table, local) == FREE
+    assert price_of("openai:gpt-4o", table, (*local, "https://api.openai.com/v1")) == Price(2.5, 1.25, 10)
+    assert price_of("openai:gpt-4o", table, (*local, "https://reseller.example/v1")) is None
+
+
+def test_a_discount_of_nothing_or_more_than_all_is_refused(tmp_path: Path):
+    for share in ("0", "1.5", "x"):
+        path = tmp_path / "prices.yaml"
+        path.write_text(f"providers: [{{batch: {share}, models: {{m: {{input: 1, output: 1}}}}}}]")
+        with pytest.raises(UsageError, match="not a price table"):
+            load_prices(path, {})
+    assert isinstance(load_prices(environment={}), PriceTable)
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-2024-11-20", "gpt-4o-latest"])
