@@ -2,7 +2,8 @@
 
 Every command is a call of the same name and arguments: `capo_data.build(domain="demo")`,
 `capo_data.stats("runs/demo")`, `capo_data.validate("runs/demo/dataset")`,
-`capo_data.show("runs/demo/dataset")`, `capo_data.agree("ratings.csv")`; and the leak check is
+`capo_data.show("runs/demo/dataset")`, `capo_data.agree("ratings.csv")`,
+`capo_data.annotate.export("runs/demo", raters="ann,bo")`; and the leak check is
 `capo_data.find_leaks(history_ids, candidate_ids)`.
 """
 
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from capo_data import annotating as annotate
     from capo_data import judge as judge
     from capo_data.agreeing import agree as agree
     from capo_data.pipeline import build as build
@@ -31,6 +33,10 @@ __version__ = "0.1.0"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 # Imported when first used: `import capo_data` and `--help` stay light.
+_GROUPS = {
+    "annotate": "capo_data.annotating",
+    "judge": "capo_data.judge",
+}  # commands with commands below them: modules
 _PUBLIC = {
     "agree": "capo_data.agreeing",
     "build": "capo_data.pipeline",
@@ -43,10 +49,10 @@ _PUBLIC = {
     "stats": "capo_data.table1",
     "validate": "capo_data.release.validation",
 }
-_GROUPS = {"judge"}  # modules of the commands below a command: `capo_data.judge.again`
 __all__ = [
     "__version__",
     "agree",
+    "annotate",
     "build",
     "find_leaks",
     "judge",
@@ -62,7 +68,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _GROUPS:
-        return import_module(f"capo_data.{name}")
+        return import_module(_GROUPS[name])
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'capo_data' has no attribute {name!r}")

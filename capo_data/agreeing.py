@@ -170,21 +170,12 @@ def _of_run(run: Path) -> JudgeScores:
     """The scores of a run's `capo` rows: `ROWID:role`, the middle ones `ROWID:more_rejected_1` and on."""
     from capo_annotation.ratings import JudgeScores
 
-    from capo_data.release.dataset import locate, open_config
-    from capo_data.release.schema import ROLES
+    from capo_data.judged import judged
 
-    folder = locate(run)
-    scores: dict[str, float] = {}
-    domains: dict[str, str] = {}
-    columns = ["id", "domain", *(f"{role}.score" for role in ROLES), "more_rejected.list.element.score"]
-    for batch in open_config(folder, "capo", "train", columns=columns):
-        for row in batch.to_pylist():
-            answers = {role: row[role] for role in ROLES}
-            answers |= {f"more_rejected_{at}": one for at, one in enumerate(row["more_rejected"], 1)}
-            for role, answer in answers.items():
-                key = f"{row['id']}:{role}"
-                scores[key], domains[key] = float(answer["score"]), row["domain"]
-    return JudgeScores(str(run), scores, domains)
+    found = list(judged(run))
+    return JudgeScores(
+        str(run), {one.key: one.score for one in found}, {one.key: one.domain for one in found}
+    )
 
 
 def _of_file(path: Path, collector: Collector, given: Mapping[str, tuple[str, ...]]) -> JudgeScores:

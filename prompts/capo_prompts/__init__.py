@@ -103,7 +103,16 @@ def load(name: str) -> Template:
 
 def anchors() -> dict[int, str]:
     """The seven anchors of the coherence scale."""
-    text = (resources.files(__name__) / "anchors.yaml").read_text(encoding="utf-8")
+    return _scale("anchors.yaml")
+
+
+def quality_anchors() -> dict[int, str]:
+    """The four anchors of the rationale-quality scale, 0 to 3 (PROTOCOL, Evaluation)."""
+    return _scale("quality_anchors.yaml")
+
+
+def _scale(name: str) -> dict[int, str]:
+    text = (resources.files(__name__) / name).read_text(encoding="utf-8")
     return {int(score): str(words) for score, words in yaml.safe_load(text).items()}
 
 
