@@ -27,6 +27,7 @@ def agree(
     where: Sequence[str] = (),
     no_judge: bool = False,
     allow_partial: bool = False,
+    out: str | Path | None = None,
     report: Reporter | None = None,
 ) -> AgreementReport:
     """Agreement of a judge with human raters, and of the raters among themselves.
@@ -45,6 +46,7 @@ def agree(
         where: `COLUMN=VALUE`: only rows (or tasks) of which this is true.
         no_judge: Compare the raters alone.
         allow_partial: Missing or faulty ratings are listed and set no exit code.
+        out: A folder for `agreement.html` and its figures; with a run the hardest items have their texts.
         report: Told of the work as it goes on.
 
     Returns:
@@ -55,8 +57,11 @@ def agree(
         UsageError: Nothing says what the judge's scores are, or a flag cannot work.
         SourceError: A file cannot be read, or there is no rating.
         ContractError: The run has no dataset.
+        RunError: The page cannot be written.
     """
     need("agreement", "annotation", "scipy")
+    if out is not None:
+        need("the agreement's page", "report", "jinja2", "matplotlib")
     from capo_annotation import columns as naming
     from capo_annotation import gate
     from capo_annotation.agreement import agreement
@@ -102,7 +107,7 @@ def agree(
         notes.append(
             f"{table.later_rounds:,} ratings of later rounds left aside: the first round is independent"
         )
-    return agreement(
+    found = agreement(
         table,
         declared,
         require=conditions,
@@ -113,6 +118,13 @@ def agree(
         allow_partial=allow_partial,
         report=told,
     )
+    if out is not None:
+        from capo_data import agreement_page
+
+        told.start("drawing")
+        agreement_page.write(out, found, table, None if run is None else Path(run))
+        told.finish()
+    return found
 
 
 def _check(run: object, judge: object, no_judge: bool, draws: int) -> None:

@@ -22,6 +22,7 @@ def add(app: typer.Typer) -> None:
             "capo-data agree --human ratings.csv --run runs/clothing --require 'rho>=0.6,qwk>=0.5,p<0.001'",
             "capo-data agree --human ann=ann.json --human bo=bo.json --judge judge.csv --allow-partial",
             "capo-data agree --human table.csv --column item=task --column judge=gpt --scale 0-3",
+            "capo-data agree --human ratings.csv --run runs/clothing --out agreement",
             "capo-data agree --human newsroom.csv --where metric=Fluency --no-judge --scale 1-5 --json",
         )
     )(agree)
@@ -46,6 +47,7 @@ def agree(
     allow_partial: Annotated[
         bool, Option("--allow-partial", help="Exit 0 in spite of missing or faulty ratings.")
     ] = False,
+    out: Annotated[Path | None, Option(help="A folder for agreement.html and its figures.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -70,11 +72,14 @@ def agree(
             where=where or (),
             no_judge=no_judge,
             allow_partial=allow_partial,
+            out=out,
             report=console.reporter,
         )
         from capo_data.cli.agreement_text import shown
 
         console.result(found.as_dict(), lambda: shown(found))
+        if out is not None:
+            console.note(f"page: {out / 'agreement.html'}, figures: {out / 'figures'}")
         if found.exit_code == PartialError.exit_code:
             console.note("exit 3: the ratings listed above do not count; --allow-partial accepts that")
         if found.exit_code:

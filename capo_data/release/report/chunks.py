@@ -109,11 +109,11 @@ def _packed(
 ) -> Packed:
     """These rows, or the first of them that are already too much."""
     ids = {triplets.ids[place] for place in places}
-    others = {} if against is None else {row["id"]: row for row in _rows(against, ids, (*ROLES, "id"))}
+    others = {} if against is None else {row["id"]: row for row in rows_with(against, ids, (*ROLES, "id"))}
     items, index, chunks, held = _Items(), _index(triplets), list[str](), _chunk()
     size = reached = 0
     report.start("packing rows", len(places))
-    for row in _rows(dataset, ids, _COLUMNS):
+    for row in rows_with(dataset, ids, _COLUMNS):
         _add(row, others.get(row["id"]), against is not None, items, index, held)
         reached += 1
         report.advance()
@@ -129,7 +129,7 @@ def _packed(
     return Packed(_squeezed(index), tuple(chunks), items.chunks(), reached)
 
 
-def _rows(dataset: Path, ids: set[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def rows_with(dataset: Path, ids: set[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The `capo` rows with these ids."""
     import pyarrow as pa
     import pyarrow.compute as pc
