@@ -1,7 +1,7 @@
 """Kill -9 anywhere: the same command again ends with the bytes of an undisturbed build, paying nothing twice.
 
 A kill is aimed at a phase of the build, read from what lies in the run's folder, and falls at a random
-moment within it. The file counts 20 kills; `CAPO_LONG=1` makes it 50.
+moment within it. The file counts 20 kills; `CAPO_LONG=1` makes it 200.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 from builds import command, digest, manifest, small_recipe
 from judge_server import Running, running
 
-KILLS = 50 if os.environ.get("CAPO_LONG") else 20
+KILLS = 200 if os.environ.get("CAPO_LONG") else 20
 CONCURRENCY = 8
 PHASES = ("starting", "staging", "histories", "judging", "writing", "done")
 WEIGHTS = (2, 2, 1, 4, 4)

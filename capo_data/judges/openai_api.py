@@ -203,10 +203,12 @@ class OpenAIJudge:
         return RequestFailed(kind, self._masked(f"{type(cause or error).__name__}: {cause or error}"))
 
     def _masked(self, text: str) -> str:
-        """The text without the key and cut to a line a person can read."""
+        """The text without the key and the address's query, cut to a line a person can read."""
         text = " ".join(text.split())
-        if self._key != "none":
-            text = text.replace(self._key, "***")
+        query = urlsplit(self._endpoint).query
+        for secret in (self._key if self._key != "none" else "", query, *query.split("&")):
+            if secret:
+                text = text.replace(secret, "***")
         return text if len(text) <= 500 else text[:499] + "…"
 
 

@@ -5,13 +5,11 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from judge_server import running
+from one_answer_server import answering, error
 
 from capo_data.errors import JudgeError, UsageError
 from capo_data.judges.ask import RequestFailed
@@ -31,45 +29,6 @@ def ask(judge: OpenAIJudge) -> RawAnswer:
             await judge.close()
 
     return asyncio.run(once())
-
-
-@contextmanager
-def answering(
-    status: int, body: bytes, headers: dict[str, str] | None = None
-) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
-    """A server that always says the same; yields its URL and what it was sent."""
-    seen: list[tuple[dict[str, str], bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.append(
-                (
-                    {name.lower(): value for name, value in self.headers.items()},
-                    self.rfile.read(int(self.headers["Content-Length"])),
-                )
-            )
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", seen
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def error(message: str, **fields: object) -> bytes:
-    return json.dumps({"error": {"message": message, **fields}}).encode()
 
 
 def test_a_judge_is_named_after_its_model_and_known_by_no_address():
