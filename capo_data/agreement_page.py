@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -103,7 +104,7 @@ def _page(
         tables=list(_tables(found)),
         pictures=pictures,
         hardest=hardest,
-        run="" if run is None else str(run),
+        run="" if run is None else shlex.quote(str(run)),
         judged=bool(found.judge_source),
         problems=[
             (f"{one['count']:,} {kind.replace('_', ' ')}", one["what"], one["places"][:5])

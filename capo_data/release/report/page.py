@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -93,7 +94,7 @@ def render(
         triplets=len(first.triplets),
         shown=packed.shown,
         sample_seed=seed,
-        name=first.name,
+        name=shlex.quote(first.name),  # as it is typed
         against=measures[1].name if len(measures) > 1 else "",
         domains=sorted(set(first.triplets.domains)),
         score_range=list(SCORES),
