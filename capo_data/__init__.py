@@ -2,7 +2,7 @@
 
 Every command is a call of the same name and arguments: `capo_data.build(domain="demo")`,
 `capo_data.stats("runs/demo")`, `capo_data.validate("runs/demo/dataset")`,
-`capo_data.show("runs/demo/dataset")`, `capo_data.agree("ratings.csv")`,
+`capo_data.show("runs/demo/dataset")`, `capo_data.report("runs/demo")`, `capo_data.agree("ratings.csv")`,
 `capo_data.annotate.export("runs/demo", raters="ann,bo")`; and the leak check is
 `capo_data.find_leaks(history_ids, candidate_ids)`.
 """

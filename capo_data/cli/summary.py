@@ -38,6 +38,7 @@ def summary(result: BuildResult) -> str:
     lines += [
         f"dataset: {result.dataset} (validated)",
         f"next:    capo-data show {result.dataset}",
+        f"         capo-data report {result.dataset.parent}",
         f'         datasets.load_dataset("{result.dataset}", "capo")',
     ]
     return "\n".join(lines)

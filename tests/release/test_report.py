@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import capo_data
 from capo_data.errors import ContractError, RunError, UsageError
 from capo_data.records import SilentReporter
-from capo_data.release.report import chunks, sample
+from capo_data.release.report import chunks, page, sample
 from capo_data.release.report.flow import flow
 from capo_data.release.report.measure import Measures, Triplets, measure
 
@@ -88,6 +88,7 @@ def pack(dataset: Path, places: list[int], limit: int = 10**9, against: Path | N
 def test_a_run_in_numbers(dataset: Path) -> None:
     found = measured(dataset)
     assert found.chosen == {"3": 1, "6": 5}
+    assert found.judges == {"sft": ("lexical",), "capo": ("lexical",)}
     assert found.scores["hard_rejected"] == {"4": 3, "5": 1}
     (conflicts,) = found.conflicts
     assert (conflicts.name, conflicts.rows, conflicts.above, conflicts.level) == ("demo", 4, 1, 0)
@@ -212,6 +213,21 @@ def test_another_run_stands_beside_the_rows_that_both_have(dataset: Path, tmp_pa
     assert rows[0]["other"]["chosen"]["score"] == 7
 
 
+def test_two_runs_are_compared_on_the_rows_that_both_have(dataset: Path, tmp_path: Path) -> None:
+    given = release_rows.rows(5)
+    given["capo", "train"] = given["capo", "train"][:3]
+    given["capo", "train"][1]["chosen"]["score"] = 3
+    other = measured(release_rows.build(tmp_path, given))
+    assert page._both([measured(dataset), other]) == [
+        ["triplets in both", "3", ""],
+        ["the same three scores", "2", "66.7%"],
+        ["the chosen item's score within one", "2", "66.7%"],
+        ["in conflict in both", "1", "33.3%"],
+        ["in conflict in one alone", "1", "33.3%"],
+    ]
+    assert page._both([other]) == []
+
+
 @pytest.fixture(scope="module")
 def reported(
     dataset: Path, tmp_path_factory: pytest.TempPathFactory
@@ -230,19 +246,19 @@ def test_one_page_and_every_figure_as_png_and_svg(reported: Any) -> None:
 
 
 def test_no_text_of_a_row_is_markup_on_the_page(reported: Any) -> None:
-    page = reported.page.read_text()
-    assert "onerror" not in page
-    assert "\u202e" not in page
-    scripts = re.findall(r"<script([^>]*)>", page)
+    text = reported.page.read_text()
+    assert "onerror" not in text
+    assert "\u202e" not in text
+    scripts = re.findall(r"<script([^>]*)>", text)
     assert [one for one in scripts if "text/plain" not in one] == ["", "", ""]
-    assert not re.search(r"\son[a-z]+\s*=|\sstyle\s*=|https?://", page)
+    assert not re.search(r"\son[a-z]+\s*=|\sstyle\s*=|https?://", text)
 
 
 def test_a_sample_is_called_one(reported: Any) -> None:
     assert (reported.rows, reported.shown) == (4, 3)
-    page = reported.page.read_text()
-    assert "3 of 4 triplets: a sample stratified by domain" in page
-    assert "--id ID" in page
+    text = reported.page.read_text()
+    assert "3 of 4 triplets: a sample stratified by domain" in text
+    assert "--id ID" in text
 
 
 def test_the_scripts_put_text_into_the_page_as_text_alone() -> None:

@@ -52,6 +52,7 @@ class Measures:
         name: The run as it was named.
         dataset: Its dataset folder.
         manifest: Empty where a dataset without its run is looked at.
+        judges: Whose scores and rationales `sft` and `capo` carry, by config.
         triplets: Light columns of `capo`.
         scores: By role, how many `capo` items have each score, by "1" to "7".
         chosen: The same of every judged chosen item (`sft`), tied or not.
@@ -67,6 +68,7 @@ class Measures:
     name: str
     dataset: Path
     manifest: Mapping[str, Any]
+    judges: Mapping[str, tuple[str, ...]]
     triplets: Triplets
     scores: Mapping[str, Mapping[str, int]]
     chosen: Mapping[str, int]
@@ -97,6 +99,7 @@ def measure(run: str | Path, report: Reporter) -> Measures:
         name=str(run),
         dataset=dataset,
         manifest=manifest,
+        judges={config: _judges(dataset, config) for config in ("sft", "capo")},
         triplets=triplets,
         scores={role: _tally(triplets.scores[:, at]) for at, role in enumerate(ROLES)},
         chosen=chosen,
@@ -161,6 +164,13 @@ def _capo(dataset: Path) -> tuple[Triplets, dict[str, list[str]], dict[str, Ints
         np.array(conflict, dtype=np.bool_),
     )
     return triplets, items, {role: np.array(found, dtype=np.int64) for role, found in lengths.items()}
+
+
+def _judges(dataset: Path, config: str) -> tuple[str, ...]:
+    found: set[str] = set()
+    for batch in open_config(dataset, config, "train", columns=["chosen.judge"], rows=10_000):
+        found.update(_values(batch["chosen"].field("judge").unique()))
+    return tuple(sorted(found))
 
 
 def _values(column: pa.Array) -> Iterable[Any]:

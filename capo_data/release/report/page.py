@@ -91,6 +91,7 @@ def render(
         runs=[
             _run(one, shown, end, folder) for one, shown, end in zip(measures, figures, ENDS, strict=False)
         ],
+        both=_both(measures),
         triplets=len(first.triplets),
         shown=packed.shown,
         sample_seed=seed,
@@ -115,7 +116,7 @@ def _run(measures: Measures, shown: Sequence[Shown], end: str, folder: Path) -> 
         "table1": formatted({"domain": _domains(measures), **manifest["table1"]})
         if "table1" in manifest
         else {},
-        "lexical": any("lexical" in name for name in manifest.get("judging", {})),
+        "lexical": any("lexical" in names for names in measures.judges.values()),
         "losses": [[stage, reason, f"{count:,}"] for stage, reason, count in losses(measures)],
         "dirt": [[kind, f"{n:,}"] for kind, n in sorted(manifest.get("source", {}).get("dirt", {}).items())],
         "cost": list(_costs(manifest)),
@@ -151,8 +152,8 @@ def _figures(measures: Measures, top_chosen: float, top_roles: float) -> Iterato
         "chosen_scores",
         "scores",
         partial(card.chosen_scores, measures.chosen, top=top_chosen or None),
-        f"Coherence scores of all {total:,} judged chosen items, tied or not: {low:,} score below {card.LOW}"
-        " and do not follow from their history.",
+        f"Coherence scores of all {total:,} judged chosen items, tied or not, by {_by(measures, 'sft')}:"
+        f" {low:,} score below {card.LOW} and do not follow from their history.",
         ("score", "chosen items", "share"),
         [
             [str(score), f"{measures.chosen.get(str(score), 0):,}", f"{part:.1%}"]
@@ -163,7 +164,7 @@ def _figures(measures: Measures, top_chosen: float, top_roles: float) -> Iterato
         "scores_by_role",
         "scores",
         partial(card.scores_by_role, measures.scores, top=top_roles or None),
-        "Chosen against hard and easy rejected items of the triplets.",
+        f"Chosen against hard and easy rejected items of the triplets, by {_by(measures, 'capo')}.",
         ("score", *names),
         [[str(s), *(f"{measures.scores[role].get(str(s), 0):,}" for role in ROLES)] for s in SCORES],
     )
@@ -278,6 +279,32 @@ def _costs(manifest: Mapping[str, Any]) -> Iterator[list[str]]:
             f"{usage.get('answer_tokens', 0):,}",
             "not known" if dollars is None else f"${dollars:,.4f}",
         ]
+
+
+def _by(measures: Measures, config: str) -> str:
+    return " and ".join(measures.judges[config]) or "no judge"
+
+
+def _both(measures: Sequence[Measures]) -> list[list[str]]:
+    """What two runs say of the rows that both have."""
+    if len(measures) < 2:
+        return []
+    first, other = (dict(zip(one.triplets.ids, one.triplets.scores, strict=True)) for one in measures)
+    common = sorted(first.keys() & other.keys())
+    if not common:
+        return [["triplets in both", "0", ""]]
+    apart = np.stack([first[key] for key in common]) - np.stack([other[key] for key in common])
+    conflicts = [
+        np.array([scores[1] > scores[0] for scores in map(run.__getitem__, common)]) for run in (first, other)
+    ]
+    counted = {
+        "the same three scores": ~apart.any(axis=1),
+        "the chosen item's score within one": np.abs(apart[:, 0]) <= 1,
+        "in conflict in both": conflicts[0] & conflicts[1],
+        "in conflict in one alone": conflicts[0] ^ conflicts[1],
+    }
+    rows = [[name, f"{int(found.sum()):,}", f"{found.mean():.1%}"] for name, found in counted.items()]
+    return [["triplets in both", f"{len(common):,}", ""], *rows]
 
 
 def _lead(measures: Sequence[Measures]) -> str:
