@@ -6,7 +6,9 @@ Supported: torch >= 2.11, transformers >= 5.17, peft >= 0.18.
 from __future__ import annotations
 
 import os
+import warnings
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from capo_trainer.errors import TrainerError
 
@@ -18,7 +20,7 @@ _RECORDED = (
 
 
 def require() -> None:
-    """Makes sure that what training needs is installed and recent enough; keeps telemetry off.
+    """Makes sure that what training needs is installed and recent enough; keeps libraries to themselves.
 
     Raises:
         TrainerError: A package is missing or too old; all of them are named.
@@ -38,6 +40,32 @@ def require() -> None:
             why="; ".join(wrong),
             next_command="pip install 'capo-data[train]'",
         )
+    _quiet()
+
+
+def _quiet() -> None:
+    """No progress bars but ours, and no warnings about names that this module already looks after."""
+    from transformers.utils import logging
+
+    library: Any = logging
+    library.disable_progress_bar()
+    library.set_verbosity_error()
+    warnings.filterwarnings(
+        "ignore", message=".*is deprecated and will be removed in v6", category=FutureWarning
+    )
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Recompute each layer's activations in the backward pass. The name changed in transformers 5.24.
+
+    Args:
+        model: Of transformers, bare; not peft's wrapper.
+    """
+    keep = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=keep)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=keep)
 
 
 def versions() -> dict[str, str]:

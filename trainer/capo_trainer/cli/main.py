@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from capo_trainer.cli import bench, look, prepare, train
 from capo_trainer.cli.console import Console
 from capo_trainer.errors import UsageError
 
@@ -21,6 +22,12 @@ app = typer.Typer(
     epilog="Start with: capo-train sft runs/demo/dataset --model google/gemma-3-4b-it\n\n"
     "Exit codes: 0 done, 1 failed, 2 usage, 3 done in part.",
 )
+
+
+train.add(app)
+prepare.add(app)
+look.add(app)
+bench.add(app)
 
 
 def _version(wanted: bool) -> None:

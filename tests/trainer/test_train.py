@@ -1,0 +1,180 @@
+"""Training runs, whole: what they write, what they start from, how they go on, how they end badly."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from capo_trainer import loop, models
+from capo_trainer.errors import DatasetError, TrainingError, UsageError
+from capo_trainer.runs import read_metrics
+from capo_trainer.train import assemble, train
+from safetensors.torch import load_file, save_file
+
+
+def test_sft_learns_and_says_what_it_did(sft_run):
+    lines = read_metrics(sft_run)
+    words = len(models.tokenizer(sft_run).tokenizer)
+    assert lines[0]["loss"] == pytest.approx(math.log(words), rel=0.05)  # a random model knows nothing
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.1
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    facts = json.loads((sft_run / "run.json").read_text())
+    assert facts["finished"]
+    assert facts["steps"] == 12
+    assert facts["shared_prompt"]
+    assert {"torch", "transformers", "peft"} <= set(facts["versions"])
+    assert facts["rows"] == 12
+
+
+def test_the_adapter_loads_in_peft_and_is_for_the_language_model_alone(sft_run):
+    model, chat = models.for_inference(sft_run)
+    ids = torch.from_numpy(chat.prompt([{"role": "user", "content": "?"}]).astype("int64"))[None]
+    out = model.generate(ids, max_new_tokens=3, do_sample=False)
+    assert out.shape[1] == ids.shape[1] + 3
+    weights = load_file(sft_run / "adapter_model.safetensors")
+    assert not any("k_proj" in name for name in weights)
+    assert any("v_proj" in name for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("loss", "first"),
+    [("capo", math.log(6)), ("pl", math.log(6)), ("sdpo", math.log(3)), ("dpo", math.log(2))],
+)
+def test_the_first_loss_starts_from_the_trained_sft_adapter(configured, sft_run, tmp_path, loss, first):
+    train(configured("prefer", tmp_path / "run", sft_run, loss=loss, epochs=2))
+    lines = read_metrics(tmp_path / "run")
+    assert lines[0]["loss"] == pytest.approx(first, abs=1e-6)
+    assert lines[0]["margin"] == 0
+    assert lines[-1]["loss"] < first - 0.01
+    assert lines[-1]["accuracy"] > 0.5
+    if loss == "capo":
+        assert sum(lines[0]["w_ch_histogram"]) == lines[0]["rows"]
+        assert lines[0]["mu_minus_s"] >= 0
+
+
+def test_the_base_as_reference_does_not_give_log_6(configured, sft_run, tmp_path):
+    """Switching the SFT adapter off gives the base model, whose first loss is another."""
+    config = configured("prefer", tmp_path / "run", sft_run, loss="pl")
+    made = assemble(config, device=torch.device("cpu"))
+    batch = made.collate(made.prepared.examples)["batch"]
+    with torch.no_grad():
+        right = made.objective(batch)["loss"].item()
+        made.objective.reference = "disabled"
+        wrong = made.objective(batch)["loss"].item()
+    assert right == pytest.approx(math.log(6), abs=1e-6)
+    assert abs(wrong - math.log(6)) > 0.05
+
+
+def test_shared_and_separate_prompts_train_alike(configured, sft_run, tmp_path):
+    runs = {}
+    for share in (True, False):
+        out = tmp_path / str(share)
+        train(configured("prefer", out, sft_run, epochs=1, share=share))
+        runs[share] = read_metrics(out)
+    for ours, theirs in zip(runs[True], runs[False], strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=2e-4)
+
+
+@pytest.mark.slow
+def test_all_weights_can_be_trained_and_then_preferred(configured, tmp_path):
+    train(configured("sft", tmp_path / "sft", epochs=2, lora__r=0))
+    assert (tmp_path / "sft" / "model.safetensors").exists()
+    for name, rank in (("copy", 0), ("disabled", 4)):
+        out = tmp_path / name
+        facts = train(configured("prefer", out, tmp_path / "sft", epochs=1, lora__r=rank))
+        assert facts["reference"] == name
+        assert read_metrics(out)[0]["loss"] == pytest.approx(math.log(6), abs=1e-6)
+    model, _ = models.for_inference(tmp_path / "copy")
+    assert not hasattr(model, "peft_config")
+
+
+def weights(run):
+    return {p.name: load_file(p) for p in sorted(run.glob("*.safetensors"))}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        a[f].keys() == b[f].keys() and all(torch.equal(a[f][n], b[f][n]) for n in a[f]) for f in a
+    )
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_any_checkpoint_to_the_same_bits(configured, sft_run, tmp_path):
+    config = configured("prefer", tmp_path / "whole", sft_run, epochs=2, save_steps=1, keep_checkpoints=9)
+    train(config)
+    expected = weights(tmp_path / "whole")
+    assert set(expected) == {"adapter_model.safetensors", loop.CALIBRATOR}
+    steps = [line["loss"] for line in read_metrics(tmp_path / "whole")]
+    for kept in range(len(steps)):
+        again = tmp_path / f"from-{kept}"
+        shutil.copytree(tmp_path / "whole", again)
+        for checkpoint in again.glob("checkpoint-*"):
+            if int(checkpoint.name.split("-")[1]) > kept:
+                shutil.rmtree(checkpoint)
+        (again / "checkpoint-99").mkdir()  # what a kill leaves: no mark of completeness
+        (again / "adapter_model.safetensors").unlink()
+        facts = json.loads((again / "run.json").read_text())
+        (again / "run.json").write_text(json.dumps({**facts, "finished": False}))
+        with (again / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 100, "lo')
+        train(config.model_copy(update={"out": again}))
+        assert same(weights(again), expected), kept
+        assert [line["loss"] for line in read_metrics(again)] == steps
+
+
+def test_a_finished_run_is_not_trained_again(configured, sft_run):
+    before = (sft_run / "adapter_model.safetensors").stat().st_mtime_ns
+    facts = train(configured("sft", sft_run, epochs=4))
+    assert facts["finished"]
+    assert (sft_run / "adapter_model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_is_not_touched(configured, sft_run, tmp_path):
+    with pytest.raises(UsageError) as error:
+        train(configured("sft", sft_run, epochs=5))
+    assert "these differ: epochs" in str(error.value)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no run"):
+        train(configured("sft", tmp_path))
+
+
+def test_a_loss_that_is_no_number_names_the_row(configured, sft_run, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(sft_run, broken)
+    path = broken / "adapter_model.safetensors"
+    tensors = load_file(path)
+    name = next(n for n in tensors if "lora_B" in n)
+    tensors[name][0, 0] = math.nan
+    save_file(tensors, path)
+    with pytest.raises(TrainingError) as error:
+        train(configured("prefer", tmp_path / "run", broken))
+    assert error.value.what == "the loss is nan"
+    assert error.value.where.startswith("row demo-train-")
+
+
+def test_a_tied_row_leaves_out_the_order_of_the_rejected(configured, dataset, sft_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    (path,) = (copy / "capo").glob("*.parquet")
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    for row in rows:
+        row["order_by"] = "tied"
+        row["hard_rejected"]["score"] = row["easy_rejected"]["score"]
+    pq.write_table(type(table).from_pylist(rows, table.schema), path)
+    train(configured("prefer", tmp_path / "run", sft_run, loss="pl", epochs=1, dataset=str(copy)))
+    line = read_metrics(tmp_path / "run")[0]
+    assert line["loss"] == pytest.approx(math.log(3), abs=1e-6)
+    assert math.isnan(line["accuracy_hard_easy"])
+
+
+def test_a_missing_config_is_told(configured, dataset, sft_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    shutil.rmtree(copy / "capo")
+    with pytest.raises(DatasetError, match="no capo/train"):
+        train(configured("prefer", tmp_path / "run", sft_run, dataset=str(copy)))

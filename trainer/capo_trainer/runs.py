@@ -1,0 +1,145 @@
+"""A run's folder: what was asked, what it ran with, its metrics, its checkpoints, and where to go on.
+
+config.yaml      the resolved config; `--config` with it repeats the run
+run.json         dataset revision, versions, seed, counts, whether it is finished
+metrics.jsonl    one line for every `log_steps` updates
+checkpoint-N/    to go on from; one with the file `complete` is whole
+adapter_model.safetensors, ...   the result, beside its tokenizer
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from capo_trainer import config as configs
+from capo_trainer.config import TrainConfig
+from capo_trainer.errors import UsageError
+
+# What may change when a run goes on, since it changes no weight.
+_FREE = ("save_steps", "keep_checkpoints", "log_steps", "report_to", "out")
+COMPLETE = "complete"
+
+
+class RunFolder:
+    """The folder `config.out`.
+
+    Args:
+        config: Of the run.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.path = config.out
+        self.metrics = self.path / "metrics.jsonl"
+
+    def open(self, *, fresh: bool = False) -> Path | None:
+        """Makes the folder, or finds where to go on.
+
+        Args:
+            fresh: Throw away what another run left here.
+
+        Returns:
+            The newest complete checkpoint, None to start at the beginning.
+
+        Raises:
+            UsageError: The folder holds a run with another config, or something else.
+        """
+        written = self.path / "config.yaml"
+        if self.path.exists() and any(self.path.iterdir()):
+            if not written.exists():
+                raise UsageError(
+                    f"{self.path} holds something that is no run",
+                    next_command="name another place with --out",
+                )
+            if fresh:
+                shutil.rmtree(self.path)
+            elif different := _different(written, self.config):
+                raise UsageError(
+                    f"{self.path} holds a run with another config",
+                    why=f"these differ: {', '.join(different)}",
+                    next_command="name another --out, or start again with --fresh",
+                )
+        self.path.mkdir(parents=True, exist_ok=True)
+        written.write_text(configs.dump(self.config), encoding="utf-8")
+        return self.last_checkpoint()
+
+    def last_whole(self) -> Path | None:
+        """The newest complete checkpoint; nothing is written or removed."""
+        found = self.checkpoints()
+        return found[-1] if found else None
+
+    def read(self) -> dict[str, Any]:
+        """run.json."""
+        facts: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return facts
+
+    @property
+    def finished(self) -> bool:
+        """The result is there."""
+        return (self.path / "run.json").exists() and bool(self.read().get("finished"))
+
+    def write(self, facts: Mapping[str, Any]) -> None:
+        """run.json, whole or not at all."""
+        making = self.path / "run.json.making"
+        making.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        making.replace(self.path / "run.json")
+
+    def checkpoints(self) -> list[Path]:
+        """Complete ones, the oldest first."""
+        found = [path for path in self.path.glob("checkpoint-*") if (path / COMPLETE).exists()]
+        return sorted(found, key=_step)
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest complete one; what a kill left half written is removed."""
+        for path in self.path.glob("checkpoint-*"):
+            if not (path / COMPLETE).exists():
+                shutil.rmtree(path)
+        return self.last_whole()
+
+    def settle(self, checkpoint: Path) -> None:
+        """Marks a checkpoint as complete and removes those that are too many."""
+        (checkpoint / COMPLETE).touch()
+        for old in self.checkpoints()[: -self.config.keep_checkpoints]:
+            shutil.rmtree(old)
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Removes the lines of updates that will be made again."""
+        if self.metrics.exists():
+            lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+            # A line that a kill cut short ends without a newline.
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            self.metrics.write_text("".join(kept), encoding="utf-8")
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        """One line of metrics."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl.
+
+    Raises:
+        UsageError: There is none.
+    """
+    path = run / "metrics.jsonl"
+    if not path.exists():
+        raise UsageError(f"{run} is no run of capo-train: it has no metrics.jsonl")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rsplit("-", 1)[1])
+
+
+def _different(written: Path, config: TrainConfig) -> list[str]:
+    """Fields in which a written config and one at hand differ, of those that matter."""
+    theirs, ours = yaml.safe_load(written.read_text(encoding="utf-8")), yaml.safe_load(configs.dump(config))
+    names = {*theirs, *ours} - set(_FREE)
+    return sorted(name for name in names if theirs.get(name) != ours.get(name))
