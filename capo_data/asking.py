@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from capo_data.batching import Collector
 from capo_data.errors import PartialError
 from capo_data.judges import choose, cost
 from capo_data.judges.addresses import addresses
@@ -19,6 +20,7 @@ from capo_data.judges.cost import Budget, Price, PriceTable, Purse
 from capo_data.judges.journal import Journal
 from capo_data.judges.lexical import LexicalJudge
 from capo_data.judges.limits import Pacing
+from capo_data.judges.openai_batch import OpenAIBatchJudge
 from capo_data.judging import Bench, Panel, Replay
 from capo_data.prompting import Prompts
 from capo_data.recipe import Recipe
@@ -64,20 +66,24 @@ async def ask_all(
 
     draining: list[asyncio.Task[None]] = []
 
+    batches = [asker for asker in askers.values() if isinstance(asker, Collector)]
+
     def interrupted() -> None:
         if draining:
             report.finish()  # a display that is shown gives the cursor back
             os._exit(130)
-        sent = sum(_under_way(asker) for asker in askers.values())
+        sent = sum(_under_way(asker) for asker in askers.values() if isinstance(asker, Asker))
         report.note(f"finishing {sent} requests; press Ctrl-C again to leave at once")
         draining.append(asyncio.get_running_loop().create_task(drain()))
 
     try:
         with _on_interrupt(interrupted), rare_collections():
             workers = where.concurrency * max(1, len(where.base_urls))
+            await asyncio.gather(*(batch.resume() for batch in batches))
             await asked.judge(instances, workers, report)
             if draining:  # what was in flight was the last there was to ask
                 raise Drained
+            await asyncio.gather(*(batch.send() for batch in batches))
     except Drained as error:
         raise PartialError(
             "stopped as asked; every answer is kept",
@@ -86,6 +92,8 @@ async def ask_all(
         ) from error
     finally:
         await drain()
+        for batch in batches:
+            await batch.close()
         for judge in judges.values():
             await judge.close()
     return {name: asdict(asker.progress()) for name, asker in askers.items()}
@@ -98,13 +106,26 @@ def _askers(
     where: Settings,
     prices: PriceTable,
     report: Reporter,
-) -> dict[str, Asker]:
+) -> dict[str, Asker | Collector]:
     purse = Purse()  # --max-cost is for all judges together
-    askers = {}
+    askers: dict[str, Asker | Collector] = {}
     for name, judge in judges.items():
         budget = Budget(
             where.max_cost, price_of(name, prompts.recipe, where, prices), journal.usage(name), purse
         )
+        if isinstance(judge, OpenAIBatchJudge):
+            askers[name] = Collector(
+                judge,
+                journal,
+                where.out,
+                limits=where.batch,
+                budget=budget,
+                report=report,
+                poll=where.batch_poll,
+                stall_seconds=60 * where.stall_minutes,
+                retry_refused=where.retry_refused,
+            )
+            continue
         askers[name] = Asker(
             judge,
             journal,

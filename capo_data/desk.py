@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
@@ -36,19 +36,33 @@ class Desk:
     report: Reporter
     lost: Counter[str] = field(default_factory=Counter)
 
-    def ask(self, instances: Iterator[Instance], what: str, total: int) -> dict[str, Any]:
+    def ask(self, instances: Callable[[], Iterator[Instance]], what: str, total: int) -> dict[str, Any]:
         """Asks for everything that is still open and returns the counters of this session by judge.
+
+        A judge behind the batch API is asked in rounds, until one leaves nothing open or brings nothing.
+
+        Args:
+            instances: Gives them anew for each round.
+            what: For the display.
+            total: How many instances there are.
 
         Raises:
             CapoError: See `asking.ask_all`.
         """
-        self.report.start(what, total)
-        asked = asyncio.run(
-            ask_all(instances, self.prompts, self.where, self.judges, self.journal, self.prices, self.report)
-        )
-        self.report.finish()
-        self.lost.update({name: one["lost"] for name, one in asked.items()})
-        return asked
+        told: dict[str, Any] = {}
+        going = True
+        while going:
+            self.report.start(what, total)
+            asked = asyncio.run(
+                ask_all(
+                    instances(), self.prompts, self.where, self.judges, self.journal, self.prices, self.report
+                )
+            )
+            self.report.finish()
+            self.lost.update({name: one["lost"] for name, one in asked.items()})
+            told = {name: added(told.get(name), one) for name, one in asked.items()}
+            going = any(name.startswith("openai-batch:") and one["answered"] for name, one in asked.items())
+        return told
 
     def pilot(self, instances: Iterator[Instance]) -> dict[str, Pilot]:
         """Asks for the first instances and returns what that took, by judge.
@@ -60,7 +74,7 @@ class Desk:
         each = self.prompts.recipe.candidates.rejected + 1 + (judges.sft != judges.capo)
         first = list(islice(instances, ceil(self.where.pilot / each)))
         work = count(first, self.prompts, SilentReporter())
-        asked = self.ask(iter(first), "pilot", len(first))
+        asked = self.ask(lambda: iter(first), "pilot", len(first))
         return {
             name: Pilot(work.by_judge[name], Usage(**one["seen"]), one["lost"]) for name, one in asked.items()
         }
@@ -70,3 +84,13 @@ class Desk:
         usages = {name: with_lost(self.journal.usage(name), self.lost[name]) for name in self.judges}
         recipe = self.prompts.recipe
         return account(usages, lambda name: price_of(name, recipe, self.where, self.prices))
+
+
+def added(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """Counters of two rounds together; what is open, seen and spent is as the last round has it."""
+    if before is None:
+        return dict(now)
+    summed = {name: before[name] + now[name] for name in ("asked", "answered", "retried", "lost")}
+    faults = dict(Counter(before["faults"]) + Counter(now["faults"]))
+    usage = {name: before["usage"][name] + count for name, count in now["usage"].items()}
+    return {**now, **summed, "faults": faults, "usage": usage, "from_journal": before["from_journal"]}

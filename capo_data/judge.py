@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capo_data.batching import batches
 from capo_data.revising import again, reparse
 
-__all__ = ["again", "reparse"]
+__all__ = ["again", "batches", "reparse"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from capo_data import domains, plan, settings
 from capo_data.judges.addresses import on_servers
+from capo_data.judges.batch_parts import Limits
 from capo_data.judges.choose import engine_options
 from capo_data.recipe import Recipe
 from capo_data.records import RatingScale, Reporter, SilentReporter, SourceRequest
@@ -62,6 +63,10 @@ def build(
     memory_limit: str = "4GB",
     cache: str | Path | None = None,
     buckets: int | None = None,
+    batch_rows: int = 50_000,
+    batch_megabytes: float = 190.0,
+    batch_tokens: int | None = None,
+    batch_poll: float = 60.0,
     tensor_parallel: int = 1,
     engine: Sequence[str] | Mapping[str, Any] = (),
     retry_refused: bool = False,
@@ -117,6 +122,10 @@ def build(
         memory_limit: DuckDB's.
         cache: Where downloads and staged files are kept.
         buckets: Number of buckets; chosen by size by default.
+        batch_rows: Requests of one batch at most.
+        batch_megabytes: Size of one batch's file at most.
+        batch_tokens: Prompt tokens of all batches under way together at most.
+        batch_poll: Seconds between two looks at a batch.
         tensor_parallel: GPUs that vLLM spreads a model over in this process.
         engine: `NAME=VALUE` pairs for vLLM's engine.
         retry_refused: Ask again what a judge refused for good (too long, filtered).
@@ -180,6 +189,8 @@ def build(
         resume=resume,
         memory_limit=memory_limit,
         buckets=buckets,
+        batch=Limits(batch_rows, int(batch_megabytes * 1_000_000), batch_tokens),
+        batch_poll=batch_poll,
         tensor_parallel=tensor_parallel,
         engine=engine_options(engine),
         retry_refused=retry_refused,

@@ -133,9 +133,9 @@ class JudgesPart(_Part):
     @classmethod
     def _known(cls, value: str) -> str:
         provider, _, model = value.partition(":")
-        if value == "lexical" or (provider in {"openai", "vllm"} and model):
+        if value == "lexical" or (provider in {"openai", "openai-batch", "vllm"} and model):
             return value
-        raise ValueError(f"judge {value!r} is not lexical, openai:MODEL or vllm:MODEL")
+        raise ValueError(f"judge {value!r} is not lexical, openai:MODEL, openai-batch:MODEL or vllm:MODEL")
 
 
 class TiesPart(_Part):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from capo_data.errors import UsageError
+from capo_data.judges.batch_parts import Limits
 from capo_data.run import ResumeMode
 
 SALT_VARIABLE = "CAPO_DATA_SALT"
@@ -41,6 +42,8 @@ class Settings:
         lazy: Ask one after the other what may settle an instance alone.
         typed: The flags that name what is built, for the commands that errors propose.
         command: The whole command, to go on with.
+        batch: What a part of a batch may hold.
+        batch_poll: Seconds between two looks at a batch.
         tensor_parallel: GPUs that vLLM spreads a model over in this process.
         engine: Further arguments of its engine.
         yes: Downloads and paid requests need no question.
@@ -66,6 +69,8 @@ class Settings:
     lazy: bool = False
     typed: tuple[str, ...] = ()
     command: str = ""
+    batch: Limits = Limits()  # noqa: RUF009 - frozen
+    batch_poll: float = 60.0
     tensor_parallel: int = 1
     engine: Mapping[str, Any] = field(default_factory=dict)
     yes: bool = False

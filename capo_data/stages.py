@@ -302,7 +302,7 @@ class Build:
                     return BuildResult(self.where.out, None, planned, {})
                 self._agree(planned, self.where.yes)
             each = self.recipe.histories.instances_per_user
-            asked = desk.ask(self.judged(data), "judging", data.histories.table1.users * each)
+            asked = desk.ask(lambda: self.judged(data), "judging", data.histories.table1.users * each)
             run.update({"judging": asked})
             if planned:
                 run.update({"plan": planned.account(), "bill": desk.bill().as_dict()})

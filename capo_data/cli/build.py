@@ -58,7 +58,9 @@ def build(
     characters_per_token: Annotated[
         float | None, Option(help="How the length of prompts is budgeted; a pilot measures it.")
     ] = None,
-    judge: Annotated[str | None, Option(help="lexical, openai:MODEL or vllm:MODEL, for both roles.")] = None,
+    judge: Annotated[
+        str | None, Option(help="lexical, openai:MODEL, openai-batch:MODEL, vllm:MODEL; for both roles.")
+    ] = None,
     sft_judge: Annotated[
         str | None, Option(help="Another one for the rationales of sft; scores stay --judge's.")
     ] = None,
@@ -99,6 +101,12 @@ def build(
     memory_limit: Annotated[str, Option(help="For the data work.")] = "4GB",
     cache: Annotated[Path | None, Option(help="For downloads and staged files.")] = None,
     buckets: Annotated[int | None, Option(min=1, help="Slices of the data work; never changes it.")] = None,
+    batch_rows: Annotated[int, Option(min=1, help="Requests of one openai-batch at most.")] = 50_000,
+    batch_megabytes: Annotated[float, Option(min=1, help="Size of its file at most.")] = 190.0,
+    batch_tokens: Annotated[
+        int | None, Option(min=1, help="Prompt tokens of all batches under way; accounts differ.")
+    ] = None,
+    batch_poll: Annotated[float, Option(min=0.1, help="Seconds between two looks at a batch.")] = 60.0,
     tensor_parallel: Annotated[int, Option(min=1, help="GPUs for a vllm:MODEL in this process.")] = 1,
     engine: Annotated[
         list[str] | None, Option(metavar="NAME=VALUE", help="An argument of vLLM's engine.")

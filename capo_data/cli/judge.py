@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from capo_data.cli.batches import batches
 from capo_data.cli.console import Console
 from capo_data.cli.options import Json, Quiet, examples
 from capo_data.errors import PartialError
@@ -38,6 +39,13 @@ def add(app: typer.Typer) -> None:
             "capo-data judge again runs/clothing --status no_rating --status giveaway --max-cost 2",
         )
     )(again)
+    group.command(
+        epilog=examples(
+            "capo-data judge batches runs/clothing",
+            "capo-data judge batches runs/clothing --cancel batch_abc123",
+            "capo-data judge batches runs/clothing --cancel all",
+        )
+    )(batches)
     app.add_typer(group, name="judge")
 
 

@@ -64,7 +64,7 @@ def key(
     if settings.sft_base_urls is not None and name == judges.sft != judges.capo and environment.get(SFT_KEY):
         return environment[SFT_KEY]
     others = [
-        addresses(one, judges, settings) for one in {judges.capo, judges.sft} if one.startswith("openai:")
+        addresses(one, judges, settings) for one in {judges.capo, judges.sft} if one.startswith("openai")
     ]
     if not _is_openai(here) and any(_is_openai(one) for one in others):
         return None

@@ -36,7 +36,11 @@ def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str
             why = "vLLM is not installed here (pip install 'capo-data[vllm]'), and no server was named"
             raise _unavailable(recipe, settings, name, why)
         asked_at = addresses(name, recipe.judges, settings)
-        if provider == "openai" and not asked_at and not key(name, recipe.judges, settings, environment):
+        if (
+            provider.startswith("openai")
+            and not asked_at
+            and not key(name, recipe.judges, settings, environment)
+        ):
             if settings.sft_base_urls is not None and name == recipe.judges.sft:
                 raise _no_key_for_sft(name)
             why = f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
@@ -47,7 +51,7 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
     """The judge of that name.
 
     Args:
-        name: `lexical`, `openai:MODEL` or `vllm:MODEL`.
+        name: `lexical`, `openai:MODEL`, `openai-batch:MODEL` or `vllm:MODEL`.
         recipe: Its revision and answer length.
         settings: Its addresses and time limit.
         lexical: The fitted built-in judge, where the recipe names it.
@@ -70,9 +74,11 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
         )
     from capo_data.judges.endpoints import Fleet
     from capo_data.judges.openai_api import OpenAIJudge
+    from capo_data.judges.openai_batch import OpenAIBatchJudge
 
+    batch = name.startswith("openai-batch:")
     endpoints = [
-        OpenAIJudge(
+        (OpenAIBatchJudge if batch else OpenAIJudge)(
             name.partition(":")[2],
             base_url=address,
             api_key=key(name, recipe.judges, settings),
@@ -84,7 +90,8 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
         )
         for address in addresses(name, recipe.judges, settings) or (None,)
     ]
-    return endpoints[0] if len(endpoints) == 1 else Fleet(endpoints)
+    # A batch is one server's: it is not spread over several.
+    return endpoints[0] if batch or len(endpoints) == 1 else Fleet(endpoints)
 
 
 def engine_options(pairs: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
