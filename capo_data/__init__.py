@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from capo_data.recipe_shelf import recipe_check as recipe_check
     from capo_data.recipe_shelf import recipe_diff as recipe_diff
     from capo_data.recipe_shelf import recipe_show as recipe_show
+    from capo_data.rehydrating import rehydrate as rehydrate
     from capo_data.release.leaks import find_leaks as find_leaks
+    from capo_data.release.push import pull as pull
+    from capo_data.release.push import push as push
     from capo_data.release.report import report as report
     from capo_data.release.show import show as show
     from capo_data.release.validation import validate as validate
@@ -41,9 +44,12 @@ _PUBLIC = {
     "agree": "capo_data.agreeing",
     "build": "capo_data.pipeline",
     "find_leaks": "capo_data.release.leaks",
+    "pull": "capo_data.release.push",
+    "push": "capo_data.release.push",
     "recipe_check": "capo_data.recipe_shelf",
     "recipe_diff": "capo_data.recipe_shelf",
     "recipe_show": "capo_data.recipe_shelf",
+    "rehydrate": "capo_data.rehydrating",
     "report": "capo_data.release.report",
     "show": "capo_data.release.show",
     "stats": "capo_data.table1",
@@ -56,9 +62,12 @@ __all__ = [
     "build",
     "find_leaks",
     "judge",
+    "pull",
+    "push",
     "recipe_check",
     "recipe_diff",
     "recipe_show",
+    "rehydrate",
     "report",
     "show",
     "stats",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,13 +227,9 @@ def _write_items(
     db.execute("CREATE TEMP TABLE counts AS SELECT item_id, count(*) AS n FROM pairs"
                " SEMI JOIN kept USING (user_id) GROUP BY item_id")  # fmt: skip
     join = "LEFT JOIN" if settings.pool == "interacted" else "FULL JOIN"
-    # An item may be described twice; the fullest description by a total order wins, not the first read.
     rows = db.sql(
         f"""
-        WITH described AS (
-            SELECT item_id, min({{'none': title IS NULL OR trim(title) = '', 'title': title,
-                                  'description': description, 'details': details}}) AS best
-            FROM {parquet(staged.items)} GROUP BY item_id)
+        WITH described AS ({described(staged.items)})
         SELECT coalesce(counts.item_id, described.item_id) AS item_id, best.title AS title,
                best.description AS description, best.details AS details, coalesce(n, 0) AS n
         FROM counts {join} described USING (item_id) ORDER BY 1
@@ -256,6 +252,17 @@ def _write_items(
         for batch in rows:
             writer.write_batch(_clean_items(batch, schema, settings.field_characters))
     return target
+
+
+def described(items: Sequence[Path]) -> str:
+    """The query for item_id and `best`, its title, description and details as a struct.
+
+    An item may be described twice; the fullest description by a total order wins, not the first read.
+    """
+    return f"""
+        SELECT item_id, min({{'none': title IS NULL OR trim(title) = '', 'title': title,
+                              'description': description, 'details': details}}) AS best
+        FROM {parquet(items)} GROUP BY item_id"""
 
 
 def _clean_items(batch: pa.RecordBatch, schema: pa.Schema, characters: int) -> pa.RecordBatch:

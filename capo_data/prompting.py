@@ -136,21 +136,43 @@ def show(instance: Instance, prompts: Prompts) -> Shown:
         first -= 1
     first = min(first, len(instance.history) - 1)  # the newest entry always stays
     kept = instance.history[first:]
-    blocks = [history_line(number, entry) for number, entry in enumerate(kept, 1)]
+    messages, spans = recommender_prompt(
+        prompts.recommender, kept, candidates, prompts.recipe.prompt.think_tag, prompts.recipe.prompt.item_tag
+    )
+    return Shown(kept, first, messages, spans)
+
+
+def recommender_prompt(
+    template: capo_prompts.Template,
+    history: Sequence[HistoryEntry],
+    candidates: str,
+    think_tag: str,
+    item_tag: str,
+) -> tuple[tuple[Message, ...], tuple[tuple[int, int], ...]]:
+    """The recommender's messages, and the range of each history entry in the last one.
+
+    Args:
+        template: The recommender's.
+        history: What is shown, oldest first.
+        candidates: See `candidate_lines`.
+        think_tag: Around the reasoning.
+        item_tag: Around the title.
+    """
+    blocks = [history_line(number, entry) for number, entry in enumerate(history, 1)]
     text, offsets = capo_prompts.fill(
-        prompts.recommender.user,
+        template.user,
         {
             "history": "\n".join(blocks),
             "candidates": candidates,
-            "think_tag": prompts.recipe.prompt.think_tag,
-            "item_tag": prompts.recipe.prompt.item_tag,
+            "think_tag": think_tag,
+            "item_tag": item_tag,
         },
     )
     spans, start = [], offsets["history"]
     for block in blocks:
         spans.append((start, start + len(block)))
         start += len(block) + 1
-    return Shown(kept, first, _messages(prompts.recommender.system, text), tuple(spans))
+    return _messages(template.system, text), tuple(spans)
 
 
 def judge_messages(

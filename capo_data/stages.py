@@ -323,18 +323,19 @@ class Build:
     ) -> tuple[writing.Tally, dict[str, Any]]:
         """Writes the dataset from the journal alone and publishes it; returns the tally and the manifest."""
         run.update({"usage": asdict(journal.usage()), "status": "writing"})
+        facts = self._facts(run, judges)
         tally, rows = writing.write(
             run,
             self.instances(data),
             asking.replay(self.prompts, judges, journal),
             self.prompts,
-            self._facts(run, judges),
+            facts,
             data.staged.dropped,
             self.report,
             data.histories.table1.users * (self.recipe.histories.instances_per_user + 2),
         )
         status = "incomplete" if tally.failed else "complete"
-        return tally, run.update({"status": status, "rows": rows, **tally.facts()})
+        return tally, run.update({"status": status, "rows": rows, "card": facts, **tally.facts()})
 
     def lexical(self, data: Data) -> LexicalJudge | None:
         """The built-in judge, its levels set by a sample of the data; None where no role has it."""

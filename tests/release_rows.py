@@ -185,6 +185,18 @@ FACTS: Mapping[str, Any] = {
 }
 
 
+RELEASE: Mapping[str, Any] = {
+    "license": "cc-by-4.0",
+    "license_name": None,
+    "license_link": None,
+    "terms": {"name": "A shop", "link": "https://shop.example/terms", "text": "With consent."},
+    "language": ["en", "de"],
+    "redacted": False,
+    "personal": {"order_id": 0, "email": 3, "phone": 0},
+    "quotes": {"rationales": 2, "rows": 2, "dropped": False},
+}
+
+
 def facts(**changes: Any) -> dict[str, Any]:
     return {**copy.deepcopy(dict(FACTS)), **changes}
 

@@ -307,7 +307,8 @@ def test_every_command_can_be_typed(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_flag_that_is_spoken_of_exists(page: Path) -> None:
-    known = {name for command in COMMANDS.values() for option in command.params for name in option.opts}
+    options = [option for command in COMMANDS.values() for option in command.params]
+    known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
     spoken = {flag for code in codes(prose(page)) for flag in re.findall(r"(?<!\S)--[a-z][a-z-]*", code)}
     assert spoken <= known | {"--help"}
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from capo_data import __version__
-from capo_data.cli import agree, annotate, build, inspect, judge, recipe, report
+from capo_data.cli import agree, annotate, build, inspect, judge, push, recipe, report
 from capo_data.cli.console import Console
 from capo_data.errors import UsageError
 
@@ -32,6 +32,7 @@ judge.add(app)
 recipe.add(app)
 report.add(app)
 annotate.add(app)
+push.add(app)
 
 
 def _version(wanted: bool) -> None:

@@ -7,18 +7,16 @@ matter.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from string import Template
 from typing import Any
 
+from capo_data.release import card_sections as sections
 from capo_data.release import card_words as words
 from capo_data.release import front_matter
-from capo_data.release.front_matter import as_yaml, one_line
+from capo_data.release.card_text import code, fenced, number, plain, share
+from capo_data.release.front_matter import as_yaml
 from capo_data.release.schema import ROLES, SCORES
-
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~#&!$])")
 
 
 def render(facts: Mapping[str, Any]) -> str:
@@ -26,8 +24,9 @@ def render(facts: Mapping[str, Any]) -> str:
 
     Args:
         facts: `tool`, `domain`, `recipe` (as `Recipe.as_dict` has it), `recipe_hash`, `table1`, `prompts`,
-            `judges`, `counts`, `scores`, `dirt`, `format`, optionally `license` and `language` (a list).
-            See `dataset.assemble`.
+            `judges`, `counts`, `scores`, `dirt`, `format`; of a release also `release` (licence, terms, what
+            was done to texts), `repository`, `figures`, and, where they were measured, `agreement` and
+            `audit`. See `dataset.assemble` and `prepare`.
 
     Returns:
         The text of README.md.
@@ -39,9 +38,24 @@ def render(facts: Mapping[str, Any]) -> str:
 
     form, counts, tool, recipe = facts["format"], facts["counts"], facts["tool"], facts["recipe"]
     rows, kind = counts["rows"], recipe["source"]["kind"]
+    release, withheld = facts.get("release", {}), form.get("text") == "withheld"
     fields = {
         "front_matter": front_matter.render(facts),
         "title": f"{plain(facts['domain'])}: chosen and rejected items with rationales",
+        "withheld": words.WITHHELD if withheld else "",
+        "rehydrate": sections.rehydrate(facts) if withheld else "",
+        "hash_columns": words.HASHES if withheld else "",
+        "intended": words.INTENDED_LEXICAL if _warning(facts["judges"]) else words.INTENDED,
+        "name": code(facts.get("repository") or "FOLDER_OR_HUB_ID").replace('"', ""),
+        "figures": sections.figures(facts.get("figures", ())),
+        "agreement": sections.measured(
+            "Agreement with human raters", sections.raters(facts), facts.get("agreement")
+        ),
+        "audit": sections.measured("Audit of the judge", words.AUDIT, facts.get("audit")),
+        "redacted": words.REDACTED if release.get("redacted") else "",
+        "language": words.LANGUAGE.format(languages=sections.languages(release)),
+        "personal": sections.personal(release),
+        "licence": sections.licence(facts),
         "warning": _warning(facts["judges"]) + (words.SIMULATED if kind == "demo" else ""),
         "candidates": str(int(form["candidates"])),
         "answers": str(1 + int(form["rejected"])),
@@ -54,33 +68,27 @@ def render(facts: Mapping[str, Any]) -> str:
         "scores": _scores(facts["scores"]),
         "judges": _judges(facts["judges"]),
         "tool": f"{plain(tool['name'])} {plain(tool['version'])}",
-        "recipe_hash": _code(facts["recipe_hash"]),
-        "tie_policy": _code(form["tie_policy"]),
+        "recipe_hash": code(facts["recipe_hash"]),
+        "tie_policy": code(form["tie_policy"]),
         "tie_policy_text": words.TIES.get(form["tie_policy"], "see the recipe"),
         "train_targets": _train_targets(recipe["histories"]["instances_per_user"]),
         "negatives": words.NEGATIVES[recipe["candidates"]["negatives"]],
         "pool": words.POOLS[recipe["candidates"]["pool"]],
         "seed": str(int(recipe["seed"])),
-        "characters": _number(recipe["prompt"]["field_characters"]),
-        "max_tokens": _number(recipe["prompt"]["max_tokens"]),
-        "recipe": _fenced(as_yaml(recipe), "yaml"),
+        "characters": number(recipe["prompt"]["field_characters"]),
+        "max_tokens": number(recipe["prompt"]["max_tokens"]),
+        "recipe": fenced(as_yaml(recipe), "yaml"),
         "prompts": _prompts(facts["prompts"]),
-        "think_tag": _code(form["think_tag"]),
-        "item_tag": _code(form["item_tag"]),
+        "think_tag": code(form["think_tag"]),
+        "item_tag": code(form["item_tag"]),
         "judge_limits": _judge_limits(facts),
         "people": words.PEOPLE[kind == "demo"],
         "text": words.TEXT[kind == "demo"],
-        "license_note": "" if facts.get("license") or kind == "demo" else words.NO_LICENSE,
-        **{f"rows_{name}": _number(rows[name]) for name in ("sft", "capo", "validation", "test", "dpo")},
+        "license_note": "" if release or kind == "demo" else words.NO_LICENSE,
+        **{f"rows_{name}": number(rows[name]) for name in ("sft", "capo", "validation", "test", "dpo")},
     }
     template = files(__package__).joinpath("card.md.template").read_text(encoding="utf-8")
     return Template(template).substitute(fields)
-
-
-def plain(text: object) -> str:
-    """Any text as one line of markdown that shows it literally."""
-    line = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in str(text))
-    return _MARKUP.sub(r"\\\1", " ".join(line.split()))
 
 
 def _warning(judges: Mapping[str, Any]) -> str:
@@ -93,20 +101,20 @@ def _warning(judges: Mapping[str, Any]) -> str:
 def _source(recipe: Mapping[str, Any]) -> str:
     """Where the logs come from and whose of them were taken."""
     source, histories = recipe["source"], recipe["histories"]
-    text = words.SOURCES[source["kind"]].format(category=_code(source["category"]))
-    text += f" Users with fewer than {_number(histories['min_interactions'])} distinct items are left out."
+    text = words.SOURCES[source["kind"]].format(category=code(source["category"]))
+    text += f" Users with fewer than {number(histories['min_interactions'])} distinct items are left out."
     if histories["k_core"] is not None:
-        text += f" The logs are the iterative {_number(histories['k_core'])}-core."
+        text += f" The logs are the iterative {number(histories['k_core'])}-core."
     if recipe["users"] is not None:
-        text += f" At most {_number(recipe['users'])} users were taken, sampled by the seed."
+        text += f" At most {number(recipe['users'])} users were taken, sampled by the seed."
     return text
 
 
 def _table1(table1: Mapping[str, Any]) -> str:
     cells = [
-        _number(table1["users"]),
-        _number(table1["items"]),
-        _number(table1["interactions"]),
+        number(table1["users"]),
+        number(table1["items"]),
+        number(table1["interactions"]),
         f"{table1['average_length']:.2f}",
         f"{table1['purchases_per_item']:.2f}",
         f"{100 * table1['sparsity']:.3f}%",
@@ -130,15 +138,15 @@ def _counts(counts: Mapping[str, Any], tie_policy: str) -> str:
     shares.append(
         ("of the kept in conflict: a rejected item above the chosen one", "conflicts", counts["kept"])
     )
-    lines += [(label, counts[name], _share(counts[name], whole)) for label, name, whole in shares]
+    lines += [(label, counts[name], share(counts[name], whole)) for label, name, whole in shares]
     head = "| what | count | share |\n|---|---:|---:|\n"
-    return head + "\n".join(f"| {label} | {_number(count)} | {share} |" for label, count, share in lines)
+    return head + "\n".join(f"| {label} | {number(count)} | {share} |" for label, count, share in lines)
 
 
 def _dropped(counts: Mapping[str, int]) -> str:
     if not counts:
         return "No instance was left out.\n"
-    rows = "\n".join(f"| {plain(reason)} | {_number(counts[reason])} |" for reason in sorted(counts))
+    rows = "\n".join(f"| {plain(reason)} | {number(counts[reason])} |" for reason in sorted(counts))
     return f"{words.DROPPED}\n\n| reason | instances |\n|---|---:|\n{rows}\n"
 
 
@@ -146,7 +154,7 @@ def _dirt(counts: Mapping[str, int]) -> str:
     if not counts:
         return "No blemish was found in the input.\n"
     rows = "\n".join(
-        f"| {plain(kind)} | {words.DIRT.get(kind, '')} | {_number(counts[kind])} |" for kind in sorted(counts)
+        f"| {plain(kind)} | {words.DIRT.get(kind, '')} | {number(counts[kind])} |" for kind in sorted(counts)
     )
     return (
         f"{words.BLEMISHES}\n\n| kind | what it is and what became of it | count |\n|---|---|---:|\n{rows}\n"
@@ -159,13 +167,13 @@ def _scores(scores: Mapping[str, Mapping[str, int]]) -> str:
     lines = ["| score | chosen | hard rejected | easy rejected |", "|---|---:|---:|---:|"]
     for score in SCORES:
         cells = [
-            f"{_number(column[score])} {_share(column[score], total, '({})')}".rstrip()
+            f"{number(column[score])} {share(column[score], total, '({})')}".rstrip()
             for column, total in zip(columns, totals, strict=True)
         ]
         lines.append(f"| {score} | {' | '.join(cells)} |")
     below = sum(columns[0][score] for score in SCORES if score < 4)
     if totals[0]:
-        lines += ["", f"Chosen items that score below 4: {_number(below)} ({_share(below, totals[0])})."]
+        lines += ["", f"Chosen items that score below 4: {number(below)} ({share(below, totals[0])})."]
     return "\n".join(lines)
 
 
@@ -176,7 +184,7 @@ def _judges(judges: Mapping[str, Any]) -> str:
         told[config] = f"{plain(judge['name'])} ({identity})"
     if len(set(told.values())) == 1:
         return f"- Judge: {next(iter(told.values()))}. {words.ONE_JUDGE}"
-    lines = [f"- Judge of `{_code(config)}`: {judge}" for config, judge in told.items()]
+    lines = [f"- Judge of `{code(config)}`: {judge}" for config, judge in told.items()]
     return "\n".join([*lines, f"- {words.TWO_JUDGES}"])
 
 
@@ -193,33 +201,12 @@ def _judge_limits(facts: Mapping[str, Any]) -> str:
 def _train_targets(count: int) -> str:
     if count == 1:
         return "the last item before these is the train target"
-    return f"each of the last {_number(count)} items before these is a train target"
+    return f"each of the last {number(count)} items before these is a train target"
 
 
 def _prompts(prompts: Mapping[str, Any]) -> str:
     parts = []
     for name, prompt in prompts.items():
-        label = f"The {plain(name)}'s prompt, template `{_code(prompt['name'])}`"
-        parts.append(f"{label}, version `{_code(prompt['version'])}`:\n\n{_fenced(prompt['text'])}\n")
+        label = f"The {plain(name)}'s prompt, template `{code(prompt['name'])}`"
+        parts.append(f"{label}, version `{code(prompt['version'])}`:\n\n{fenced(prompt['text'])}\n")
     return "\n".join(parts)
-
-
-def _fenced(text: str, language: str = "") -> str:
-    """A code block that no run of backticks inside can close."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    visible = "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
-    return f"{fence}{language}\n{visible.rstrip()}\n{fence}"
-
-
-def _code(text: object) -> str:
-    """A value inside an inline code span."""
-    return re.sub(r"[`|<>]", "", one_line(text))
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
-
-
-def _share(part: int, whole: int, form: str = "{}") -> str:
-    return form.format(f"{100 * part / whole:.1f}%") if whole else ""

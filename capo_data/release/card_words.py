@@ -93,4 +93,47 @@ TEXT: Mapping[bool, str] = {
     False: "Titles, descriptions and reviews are the shops' and the customers' own words, unedited but for"
     " markup and\n  length: they may be wrong, rude or personal. Their rights stay with their owners",
 }
+INTENDED = (
+    "For research on recommenders that explain themselves, on preference optimisation with conflicting\n"
+    "preferences, and on judges. Not for decisions about the people behind the rows, not for finding out\n"
+    "who they are, and not as a measure of a shop's quality: candidates are drawn, and scores are opinions."
+)
+INTENDED_LEXICAL = (
+    "For trying the tools and as a floor to compare against: no language model judged all of it, so it\n"
+    "teaches no reasoning. Not for decisions about the people behind the rows, and not for finding out"
+    " who they are."
+)
+WITHHELD = (
+    "> **The texts are withheld.** `prompt` and the texts of `history` are null; hashes stand for them.\n"
+    "> Whoever has the source puts them back, checked to the letter, with `capo-data rehydrate`.\n\n"
+)
+HASHES = (
+    "| `prompt_hash` | of the withheld prompt: 32 hex digits of the SHA-256 of its roles and contents as"
+    " JSON; in `dpo` too |\n"
+    "| `history_hashes` | of each withheld entry: the same of item id, time, title, description, details and"
+    " review; whoever guesses the words can see that the guess is right |\n"
+)
+LANGUAGE = (
+    "Texts are in {languages} as far as the publisher says; other languages may occur, and nothing filters"
+    " them."
+)
 NO_LICENSE = "; no licence is granted for them here."
+
+AUDIT = "Measured by `capo-data audit` on the run; brackets are 95% intervals."
+REDACTED = (
+    "- Masks stand in the texts where a scan found an e-mail address (`[e-mail]`), a phone number (`[phone]`)"
+    " or an order id\n  (`[order id]`).\n"
+)
+SCANNED = "A scan for e-mail addresses, phone numbers and order ids found, each text once:"
+NO_PROOF = "That proves nothing: it looks for shapes, not for people."
+MASKED = "They are masked."
+NOT_MASKED = "They stand in the texts."
+QUOTING = "Rationales that quote eight or more words of a review in a row: {count}"
+QUOTES_DROPPED = "; their rows are left out."
+QUOTES_KEPT = "; they are the reviewer's words, not the judge's."
+LICENCE = (
+    "What the publisher made (the selection, the rationales, the scores) is under `{name}`. The rest keeps"
+    " the terms of its source."
+)
+OTHER = "Under the terms of the source (`license: other`, {name}); no further licence is granted."
+UNRELEASED = "None is granted yet: this folder was built and not published. `capo-data push` asks for one."

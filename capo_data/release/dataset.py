@@ -31,6 +31,7 @@ def assemble(
     *,
     seed: int,
     rows_per_file: int = 50_000,
+    withheld: bool = False,
 ) -> dict[str, int]:
     """Writes a dataset folder: the given configs, the `dpo` view of `capo`, and the card.
 
@@ -40,9 +41,11 @@ def assemble(
         folder: New or empty; build it beside its place and rename it when `validate` has passed it.
         parts: (config, split) -> Parquet files in the contract's schemas and in final order; a split that is
             not named becomes a file without rows. `dpo` is derived, never given.
-        facts: For the card, see `card.render`; `counts.rows` is filled in from what is written.
+        facts: For the card, see `card.render`; `counts.rows` and `counts.bytes` are filled in from what is
+            written.
         seed: Draws the negative of each `dpo` row.
         rows_per_file: Where a new file begins.
+        withheld: The rows have hashes in place of the source's texts.
 
     Returns:
         Rows written by `config/split`.
@@ -59,18 +62,25 @@ def assemble(
     if folder.exists() and any(folder.iterdir()):
         raise RunError("The dataset folder is not empty", where=str(folder), next_command="name a new folder")
 
+    sizes: dict[str, int] = {}
+
     def write(config: str, split: str, source: str, *, view: bool = False) -> int:
         files = parts.get((source, split), ())
-        batches = _batches(source, files)
+        wanted, count = schema(config, withheld), _row_count(source, files, withheld)
+        batches = _batches(schema(source, withheld), files)
         if view:
-            batches = (dpo_view(batch, seed) for batch in batches)
-        return _write_split(folder / config, config, split, batches, _row_count(source, files), rows_per_file)
+            batches = (dpo_view(batch, seed, withheld) for batch in batches)
+        size = _write_split(folder / config, wanted, split, batches, count, rows_per_file)
+        sizes[f"{config}/{split}"] = size
+        return count
+
+    def short(found: Mapping[str, int]) -> dict[str, int]:
+        return {name.removesuffix("/train").removeprefix("test/"): count for name, count in found.items()}
 
     try:
         rows = {f"{config}/{split}": write(config, split, config) for config, split in sorted(known)}
         rows["dpo/train"] = write("dpo", "train", "capo", view=True)
-        short = {name.removesuffix("/train").removeprefix("test/"): count for name, count in rows.items()}
-        told = {**facts, "counts": {**facts["counts"], "rows": short}}
+        told = {**facts, "counts": {**facts["counts"], "rows": short(rows), "bytes": short(sizes)}}
         (folder / README).write_text(card.render(told), encoding="utf-8", newline="\n")
     except OSError as error:
         raise RunError(
@@ -82,7 +92,7 @@ def assemble(
     return rows
 
 
-def dpo_view(capo: pa.RecordBatch, seed: int) -> pa.RecordBatch:
+def dpo_view(capo: pa.RecordBatch, seed: int, withheld: bool = False) -> pa.RecordBatch:
     """TRL's `prompt`/`chosen`/`rejected` view of `capo` rows.
 
     The negative is the hard rejected item where the last bit of xxh3_64("<seed>:<id>") is 0, else the easy
@@ -95,7 +105,7 @@ def dpo_view(capo: pa.RecordBatch, seed: int) -> pa.RecordBatch:
         [xxhash.xxh3_64_intdigest(f"{seed}:{key}".encode()) & 1 == 0 for key in capo["id"].to_pylist()],
         pa.bool_(),
     )
-    wanted = schema("dpo")
+    wanted = schema("dpo", withheld)
     answer = {
         role: pc.struct_field(capo[role], "response") for role in ("chosen", "hard_rejected", "easy_rejected")
     }
@@ -113,6 +123,7 @@ def dpo_view(capo: pa.RecordBatch, seed: int) -> pa.RecordBatch:
         capo["prompt"],
         messages("chosen", answer["chosen"]),
         messages("rejected", rejected),
+        *([capo["prompt_hash"]] if withheld else []),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=wanted)
 
@@ -226,11 +237,11 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def _row_count(config: str, files: Iterable[Path]) -> int:
+def _row_count(config: str, files: Iterable[Path], withheld: bool) -> int:
     total = 0
     for path in files:
         with opened(path) as file:
-            problems, _ = differences(config, file.schema_arrow)
+            problems, _ = differences(config, file.schema_arrow, withheld)
             if problems:
                 raise ContractError(
                     f"A part of `{config}` is not in its schema", where=str(path), why="; ".join(problems)
@@ -239,8 +250,8 @@ def _row_count(config: str, files: Iterable[Path]) -> int:
     return total
 
 
-def _batches(config: str, files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
-    names = schema(config).names
+def _batches(wanted: pa.Schema, files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
+    names = wanted.names
     for path in files:
         with opened(path) as file:
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
@@ -248,30 +259,44 @@ def _batches(config: str, files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
 
 
 def _write_split(
-    folder: Path, config: str, split: str, batches: Iterable[pa.RecordBatch], rows: int, rows_per_file: int
+    folder: Path,
+    wanted: pa.Schema,
+    split: str,
+    batches: Iterable[pa.RecordBatch],
+    rows: int,
+    rows_per_file: int,
 ) -> int:
-    """Writes exactly `rows` rows; an empty split is one file without rows (`datasets` refuses to open it)."""
+    """Writes exactly `rows` rows; an empty split is one file without rows (`datasets` refuses to open it).
+
+    Returns:
+        The rows' size in bytes, uncompressed.
+    """
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
-    groups = _regrouped(config, batches, rows_per_file)
+    groups = _regrouped(wanted, batches, rows_per_file)
+    size = 0
     count = max(1, -(-rows // rows_per_file))
     for index in range(count):
         path = folder / f"{split}-{index:05d}-of-{count:05d}.parquet"
         left = min(rows_per_file, rows - index * rows_per_file)
-        with pq.ParquetWriter(path, schema(config), compression="zstd", compression_level=3) as writer:
+        with pq.ParquetWriter(path, wanted, compression="zstd", compression_level=3) as writer:
             while left > 0:
                 group = next(groups)
                 writer.write_table(group, row_group_size=ROWS_PER_GROUP)
                 left -= group.num_rows
-    return rows
+        # Not the tables' own `nbytes`: whether a bitmap of no nulls is held depends on how they came in.
+        written = pq.read_metadata(path)
+        size += sum(written.row_group(number).total_byte_size for number in range(written.num_row_groups))
+    return size
 
 
-def _regrouped(config: str, batches: Iterable[pa.RecordBatch], rows_per_file: int) -> Iterator[pa.Table]:
+def _regrouped(
+    wanted: pa.Schema, batches: Iterable[pa.RecordBatch], rows_per_file: int
+) -> Iterator[pa.Table]:
     """Cuts a stream of batches into row groups at places that do not depend on how it came in."""
     import pyarrow as pa
 
-    wanted = schema(config)
     held: list[pa.RecordBatch] = []
     room = left_in_file = 0
     for batch in batches:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from capo_data.release import features
 from capo_data.release.schema import FORMAT, SPLITS
 
+TEXTS = ("included", "withheld")
 TIE_POLICIES = ("drop", "redraw", "expected", "keep")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LICENCE = ("license", "license_name", "license_link")
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -27,6 +30,12 @@ class Format:
     candidates: int = 30
     rejected: int = 2
     tie_policy: str = "drop"
+    text: str = "included"
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the rows hold hashes in place of the source's texts."""
+        return self.text == "withheld"
 
 
 def render(facts: Mapping[str, Any]) -> str:
@@ -36,7 +45,7 @@ def render(facts: Mapping[str, Any]) -> str:
     judges = {judge["name"] == "lexical" for judge in facts["judges"].values()}
     front: dict[str, Any] = {
         "pretty_name": f"{one_line(facts['domain'])}: chosen, hard and easy rejected items with rationales",
-        "language": [one_line(code) for code in facts.get("language", ("en",))],
+        "language": [one_line(code) for code in facts.get("release", {}).get("language") or ("en",)],
         "task_categories": ["text-generation"],
         "tags": [
             "recommender-systems",
@@ -55,6 +64,7 @@ def render(facts: Mapping[str, Any]) -> str:
             }
             for config, splits in SPLITS.items()
         ],
+        "dataset_info": features.dataset_info(facts["counts"], form.get("text") == TEXTS[1]),
         "capo_data": {
             "format": FORMAT,
             "think_tag": one_line(form["think_tag"]),
@@ -62,11 +72,11 @@ def render(facts: Mapping[str, Any]) -> str:
             "candidates": int(form["candidates"]),
             "rejected": int(form["rejected"]),
             "tie_policy": one_line(form["tie_policy"]),
-            "text": "included",
+            "text": one_line(form.get("text", TEXTS[0])),
         },
     }
-    if facts.get("license"):
-        front = {"license": one_line(facts["license"]), **front}
+    named = [(name, facts.get("release", {}).get(name)) for name in _LICENCE]
+    front = {**{name: one_line(value) for name, value in named if value}, **front}
     return f"---\n{as_yaml(front)}---\n"
 
 
@@ -100,6 +110,7 @@ def read_format(readme: str) -> tuple[Format, list[str]]:
         ("candidates", lambda v: type(v) is int and v >= 2),
         ("rejected", lambda v: type(v) is int and v >= 2),
         ("tie_policy", lambda v: isinstance(v, str) and v in TIE_POLICIES),
+        ("text", lambda v: isinstance(v, str) and v in TEXTS),
     ):
         if sound(value := ours.get(name)):
             known[name] = value

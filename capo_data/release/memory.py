@@ -93,6 +93,8 @@ class Memory:
         pair = stable_hash(user, item["item_id"])
         where.add(pair)
         self._items.add(pair)
+        if item["title"] is None:  # withheld
+            return
         self._titles.add(stable_hash(user, normalise_title(item["title"])))
 
     def _known_problems(self, row: Row) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ another is `memory`'s business, what files and cards say is `validation`'s.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -36,6 +37,7 @@ RULES: Mapping[str, str] = {
     "prompt": "the prompt ends with a user message that shows the title of every candidate",
     "answer": "judged items are candidates with a rationale; a row has one judge, a judge one answer",
     "scores": "scores lie in 1..7",
+    "text": "texts and prompts are there, or, where the card says `withheld`, null with a hash each",
     "response": "a response is one think tag and one item tag around rationale and title",
     "giveaway": "no rationale speaks of the task, the score, or of having been told what was bought",
     "roles": "two rejected items, at most as many as the card says; no item has two roles",
@@ -47,6 +49,8 @@ RULES: Mapping[str, str] = {
     "time": "a user's splits follow one another in time",
 }
 
+_TEXTS = ("title", "description", "details", "review")  # of an entry, the source's own words
+_HASH = re.compile(r"[0-9a-f]{32}")
 _SHOWN = ("item_id", "title", "description", "details", "rating", "review")  # of an entry, in its span
 
 
@@ -60,7 +64,7 @@ def row_problems(config: str, row: Row, form: Format) -> Iterator[Problem]:
     """
     yield from candidate_problems(row["candidates"], form.candidates)
     yield from history_problems(row)
-    yield from prompt_problems(row)
+    yield from withheld_problems(row) if form.withheld else prompt_problems(row)
     if config == "test":
         yield from target_problems(row, row["target"])
         return
@@ -118,7 +122,9 @@ def history_problems(row: Row) -> Iterator[Problem]:
         yield "history", "the history is not in order of time"
     if len({entry["item_id"] for entry in history}) < len(history):
         yield "history", "an item stands in the history twice"
-    if not all(entry["item_id"].strip() and entry["title"].strip() for entry in history):
+    # A title that is null is withheld, which the schema allows where the card says so.
+    titled = [entry["title"] is None or bool(entry["title"].strip()) for entry in history]
+    if not (all(titled) and all(entry["item_id"].strip() for entry in history)):
         yield "history", "an entry has no item id or no title"
     for entry in history:
         word, value = entry["rating"], entry["rating_value"]
@@ -129,6 +135,21 @@ def history_problems(row: Row) -> Iterator[Problem]:
     for name in ("history_untitled", "history_cut"):
         if row[name] < 0:
             yield "history", f"{name} is {row[name]}"
+
+
+def withheld_problems(row: Row) -> Iterator[Problem]:
+    """No text of the source is left, and each that was has its hash."""
+    left = sorted({name for entry in row["history"] for name in _TEXTS if entry[name] is not None})
+    if row["prompt"] is not None:
+        left.append("prompt")
+    if left:
+        yield "text", f"{', '.join(left)} must be null"
+    hashes = [row["prompt_hash"], *row["history_hashes"]]
+    if len(hashes) != 1 + len(row["history"]) or not all(map(_HASH.fullmatch, hashes)):
+        yield "text", "not one hash of 32 hex digits for the prompt and for each entry of the history"
+    spans = [edge for span in row["history_spans"] for edge in (span["start"], span["end"])]
+    if len(spans) != 2 * len(row["history"]) or any(a > b for a, b in pairwise([0, *spans])):
+        yield "spans", "spans overlap, run backwards, or are not one for each history entry"
 
 
 def prompt_problems(row: Row) -> Iterator[Problem]:

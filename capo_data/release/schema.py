@@ -3,6 +3,9 @@
 A column is nullable only where absence means something: an item may lack a description or details, a
 click log has neither ratings nor reviews, and a judge that gives no log-probabilities has no expected
 score. Everything else is always there. Source: PROTOCOL "Data" and "Judge", DESIGN "Records".
+
+A dataset released without its source's texts (`text: withheld` in the card) has the same columns, the texts
+of histories and the prompts null, and hashes of what stood there.
 """
 
 from __future__ import annotations
@@ -26,8 +29,12 @@ ORDER_BY = ("score", "expected", "tied")
 SCORES = range(1, 8)
 
 
-def schema(config: str) -> pa.Schema:
+def schema(config: str, withheld: bool = False) -> pa.Schema:
     """The Arrow schema of one config: `sft`, `capo`, `test` or `dpo`.
+
+    Args:
+        config: Which.
+        withheld: Texts of histories and prompts are null, and hashes stand for them.
 
     Raises:
         KeyError: There is no such config.
@@ -35,6 +42,10 @@ def schema(config: str) -> pa.Schema:
     import pyarrow as pa
 
     answer, messages = _answer(), _list(_message())
+    prompt = _field("prompt", messages, nullable=withheld)
+    hashes = [_field("prompt_hash", pa.string())] if withheld else []
+    if withheld and config != "dpo":
+        hashes.append(_field("history_hashes", _list(pa.string())))
     own: dict[str, list[pa.Field]] = {
         "sft": [_field("chosen", answer), _field("completion", messages)],
         "capo": [
@@ -44,12 +55,13 @@ def schema(config: str) -> pa.Schema:
             _field("order_by", pa.string()),
         ],
         "test": [_field("target", pa.string())],
-        "dpo": [_field("id", pa.string()), *(_field(n, messages) for n in ("prompt", "chosen", "rejected"))],
+        "dpo": [_field("id", pa.string()), prompt, *(_field(n, messages) for n in ("chosen", "rejected"))],
     }
-    return pa.schema(own[config] if config == "dpo" else _common() + own[config])
+    common = [] if config == "dpo" else [*_common(withheld), prompt]
+    return pa.schema([*common, *own[config], *hashes])
 
 
-def table(config: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def table(config: str, rows: Sequence[Mapping[str, Any]], withheld: bool = False) -> pa.Table:
     """Rows of Python values as one table of the contract.
 
     Raises:
@@ -59,7 +71,7 @@ def table(config: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
     from capo_data.errors import ContractError
 
-    wanted = schema(config)
+    wanted = schema(config, withheld)
     try:
         built = pa.Table.from_pylist(list(rows), schema=wanted)
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:  # a lone surrogate, too
@@ -118,14 +130,14 @@ def _holds_null(values: pa.Array, field: pa.Field) -> bool:
     return False
 
 
-def differences(config: str, found: pa.Schema) -> tuple[list[str], bool]:
+def differences(config: str, found: pa.Schema, withheld: bool = False) -> tuple[list[str], bool]:
     """How a file's schema differs from the contract.
 
     Returns:
         One sentence per difference, and whether the rows can be read in spite of them (nothing but
         nullability or additional columns differs). The order of columns is free.
     """
-    wanted = schema(config)
+    wanted = schema(config, withheld)
     sentences, readable = [], True
     for name in sorted(set(wanted.names) | set(found.names)):
         if found.names.count(name) > 1:
@@ -182,15 +194,15 @@ def _message() -> pa.DataType:
     return pa.struct([_field("role", pa.string()), _field("content", pa.string())])
 
 
-def _common() -> list[pa.Field]:
-    """The columns that `sft`, `capo` and `test` share; see the card for what each means."""
+def _common(withheld: bool) -> list[pa.Field]:
+    """The columns that `sft`, `capo` and `test` share, but for `prompt`; see the card for what each means."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.int32()
     entry = pa.struct(
         [
             _field("item_id", text),
-            _field("title", text),
+            _field("title", text, nullable=withheld),
             _field("description", text, nullable=True),
             _field("details", text, nullable=True),
             _field("rating", text, nullable=True),
@@ -209,7 +221,6 @@ def _common() -> list[pa.Field]:
         _field("candidates", _list(pa.struct([_field("item_id", text), _field("title", text)]))),
         _field("target_index", number),
         _field("history_spans", _list(pa.struct([_field("start", number), _field("end", number)]))),
-        _field("prompt", _list(_message())),
     ]
 
 

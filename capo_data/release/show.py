@@ -53,7 +53,7 @@ def render_row(row: Mapping[str, Any]) -> Group:
         parts += [part for role, answer in _answers(row) for part in _answer(role, answer)]
     else:
         for column in ("prompt", "chosen", "rejected"):
-            for message in row[column]:
+            for message in row[column] or ():  # a prompt may be withheld
                 parts.append(_heading(f"{column}: {message['role']}"))
                 parts += map(_indented, _lines(message["content"]))
     return Group(*parts)
@@ -81,7 +81,7 @@ def _history(row: Mapping[str, Any]) -> list[RenderableType]:
     ]
     lines: list[tuple[Text, Text]] = []
     for number, entry in enumerate(row["history"], 1):
-        text = _text(entry["title"])
+        text = _text("(text withheld)" if entry["title"] is None else entry["title"])
         if entry["rating"] is not None:
             text.append_text(_text(f"  [{entry['rating']}]", "bold"))
         if entry["review"]:

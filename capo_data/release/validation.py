@@ -176,7 +176,7 @@ class _Validation:
         except ContractError as error:
             self._unreadable(f"{path.name} cannot be read: {error.why}")
             return
-        problems, readable = differences(config, found)
+        problems, readable = differences(config, found, self.format.withheld)
         for problem in problems:
             self.breach("schema", f"{path.name}: {problem}")
         if readable:
@@ -201,11 +201,12 @@ class _Validation:
             fields: Only these columns, and of a nested one only these fields (all if none is named).
         """
         self.place = (config, split)
-        checked = [field for field in schema(config) if fields is None or field.name in fields]
+        wanted = schema(config, self.format.withheld)
+        checked = [field for field in wanted if fields is None or field.name in fields]
         for path in list(self.files[config, split]):
             try:
                 with opened(path) as file:
-                    strict = not differences(config, file.schema_arrow)[0]
+                    strict = not differences(config, file.schema_arrow, self.format.withheld)[0]
                     leaves = [file.schema.column(index).path for index in range(len(file.schema))]
                     columns = None if fields is None else [leaf for leaf in leaves if _wanted(leaf, fields)]
                     for batch in file.iter_batches(batch_size=128, columns=columns):
@@ -224,6 +225,8 @@ class _Validation:
         problems = self.memory.problems(config, split, row)
         if config != "dpo":
             problems = chain(row_problems(config, row, self.format), problems)
+        elif self.format.withheld and row["prompt"] is not None:
+            problems = chain([("text", "prompt must be null")], problems)
         for rule, detail in problems:
             self.breach(rule, detail, row["id"])
 

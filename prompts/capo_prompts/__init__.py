@@ -89,14 +89,14 @@ def load(name: str) -> Template:
     """
     if name in names():
         text = (resources.files(__name__) / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
-        return _parse(name, text)
+        return parse(name, text)
     path = Path(name)
     if not path.is_file():
         raise TemplateError(
             f"no template {name!r}: shipped are {', '.join(names())}; anything else is a path"
         )
     try:
-        return _parse(path.stem, path.read_text(encoding="utf-8"))
+        return parse(path.stem, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: {error}") from error
 
@@ -121,7 +121,12 @@ def anchor_lines() -> str:
     return "\n".join(f"{score}: {words}" for score, words in anchors().items())
 
 
-def _parse(name: str, text: str) -> Template:
+def parse(name: str, text: str) -> Template:
+    """A template from the text of its file, such as a dataset's card keeps it.
+
+    Raises:
+        TemplateError: It is none.
+    """
     try:
         sections = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -30,7 +30,10 @@ def test_it_is_what_datasets_and_the_hub_read():
     assert {c["config_name"]: tuple(f["split"] for f in c["data_files"]) for c in front["configs"]} == SPLITS
     assert front["size_categories"] == ["10K<n<100K"]
     assert "license" not in front
-    assert DatasetCard(render(release_rows.facts(license="mit"))).data.to_dict()["license"] == "mit"
+    front = DatasetCard(render(release_rows.facts(release=release_rows.RELEASE))).data.to_dict()
+    assert front["license"] == "cc-by-4.0"
+    assert front["language"] == ["en", "de"]
+    assert "license_name" not in front
 
 
 @pytest.mark.parametrize(
