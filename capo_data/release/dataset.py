@@ -286,9 +286,16 @@ def _write_split(
                 writer.write_table(group, row_group_size=ROWS_PER_GROUP)
                 left -= group.num_rows
         # Not the tables' own `nbytes`: whether a bitmap of no nulls is held depends on how they came in.
-        written = pq.read_metadata(path)
-        size += sum(written.row_group(number).total_byte_size for number in range(written.num_row_groups))
+        size += uncompressed(path)
     return size
+
+
+def uncompressed(path: Path) -> int:
+    """Bytes of a Parquet file's rows before compression."""
+    import pyarrow.parquet as pq
+
+    written = pq.read_metadata(path)
+    return sum(int(written.row_group(at).total_byte_size) for at in range(written.num_row_groups))
 
 
 def _regrouped(

@@ -20,7 +20,8 @@ def dataset_info(counts: Mapping[str, Any], withheld: bool) -> list[dict[str, An
     """The `dataset_info` of the front matter.
 
     Args:
-        counts: `rows`, and `bytes` (uncompressed) where they are known, by split; see `dataset.assemble`.
+        counts: `rows`, and where they are known `bytes` (uncompressed) and `download`, by split; see
+            `dataset.assemble` and `prepare.write`.
         withheld: See `schema`.
     """
     sizes = counts.get("bytes", {})
@@ -37,6 +38,8 @@ def dataset_info(counts: Mapping[str, Any], withheld: bool) -> list[dict[str, An
                 for split, name in names.items()
             ]
             info["dataset_size"] = sum(int(sizes[name]) for name in names.values())
+        if download := counts.get("download"):
+            info["download_size"] = sum(int(download[name]) for name in names.values())
         found.append(info)
     return found
 

@@ -20,7 +20,7 @@ from capo_data.errors import UsageError
 from capo_data.records import Reporter, SilentReporter
 from capo_data.release import card, croissant, facts, figures, terms
 from capo_data.release.cleaning import DROPPED, Cleaner
-from capo_data.release.dataset import README, assemble, files_of, open_config
+from capo_data.release.dataset import README, assemble, files_of, open_config, uncompressed
 from capo_data.release.front_matter import TEXTS
 from capo_data.release.personal import KINDS
 from capo_data.release.schema import SPLITS, table
@@ -110,12 +110,18 @@ def write(folder: Path, parts: Mapping[tuple[str, str], list[Path]], told: Mappi
     seed = int(told["recipe"]["seed"])
     rows = assemble(folder, parts, told, seed=seed, withheld=withheld)
     short = {name.removesuffix("/train").removeprefix("test/"): count for name, count in rows.items()}
-    sizes = {
-        config if split == "train" else split: sum(p.stat().st_size for p in files_of(folder, config, split))
+    files = {
+        config if split == "train" else split: files_of(folder, config, split)
         for config, splits in SPLITS.items()
         for split in splits
     }
-    whole = {**told, "counts": {**told["counts"], "rows": short, "download": sizes}}
+    counts = {
+        **told["counts"],
+        "rows": short,
+        "bytes": {name: sum(map(uncompressed, paths)) for name, paths in files.items()},
+        "download": {name: sum(path.stat().st_size for path in paths) for name, paths in files.items()},
+    }
+    whole = {**told, "counts": counts}
     whole["figures"] = _figures(folder, whole)
     (folder / README).write_text(card.render(whole), encoding="utf-8", newline="\n")
     text = json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

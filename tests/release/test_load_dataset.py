@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import conftest
+import hub_repository
 import pyarrow.parquet as pq
+import pytest
 
 import capo_data
+import releases
 from capo_data.release.schema import SPLITS
 
 # A process of its own: `datasets` fixes its cache folders at import and leaves threads behind.
@@ -82,3 +85,19 @@ def test_a_build_of_real_reviews(tmp_path):
         assert row["conflict"] == (scores[0] > row["chosen"]["score"])
     known = {row["id"] for row in found["sft/train"]}
     assert {row["id"] for row in found["dpo/train"]} == {row["id"] for row in found["capo/train"]} < known
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+def test_a_release_with_and_without_texts_and_what_was_pulled(tmp_path, monkeypatch):
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(releases.RECIPE)
+    run = capo_data.build(recipe=recipe, out=tmp_path / "run", cache=tmp_path / "cache").run
+    with hub_repository.serve() as hub:
+        releases.on_hub(monkeypatch, hub.address, hub_repository.TOKEN)
+        capo_data.push(run, "my-org/tiny")
+        pulled = capo_data.pull("my-org/tiny", out=tmp_path / "tiny")
+    assert is_opened_whole(pulled, tmp_path / "hf")["capo/train"][0]["prompt"]
+    capo_data.push(run, "my-org/tiny", with_text=False, dry_run=True)
+    found = is_opened_whole(run / "release", tmp_path / "hf2")
+    assert found["capo/train"][0]["prompt"] is None
+    assert found["capo/train"][0]["history"][0]["title"] is None

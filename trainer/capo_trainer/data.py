@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_trainer.errors import DatasetError
+from capo_trainer.errors import DatasetError, WithheldError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,6 +136,7 @@ def read_rows(folder: Path, config: str, split: str = "train") -> Iterator[dict[
 
     Raises:
         DatasetError: The split is missing, incomplete, unreadable, or has other columns.
+        WithheldError: The rows were released without their source's texts.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -143,6 +144,7 @@ def read_rows(folder: Path, config: str, split: str = "train") -> Iterator[dict[
     for path in _files(folder, config, split):
         try:
             with pq.ParquetFile(path) as file:
+                _need_texts(folder, file.schema_arrow)
                 if wrong := _wrong_columns(config, file.schema_arrow):
                     raise DatasetError(f"{path} is not in the format of config {config}: {'; '.join(wrong)}")
                 for batch in file.iter_batches(batch_size=256):
@@ -159,6 +161,7 @@ def check(folder: Path, configs: Sequence[str] = tuple(SPLITS)) -> dict[str, int
 
     Raises:
         DatasetError: All that is wrong, one line each.
+        WithheldError: The rows were released without their source's texts.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -171,10 +174,13 @@ def check(folder: Path, configs: Sequence[str] = tuple(SPLITS)) -> dict[str, int
             try:
                 for path in _files(folder, config, split):
                     with pq.ParquetFile(path) as file:
+                        _need_texts(folder, file.schema_arrow)
                         rows[name] = rows.get(name, 0) + file.metadata.num_rows
                         wrong += [
                             f"{path.name} of {name}: {w}" for w in _wrong_columns(config, file.schema_arrow)
                         ]
+            except WithheldError:
+                raise  # one answer for all of them
             except DatasetError as error:
                 wrong.append(str(error))
             except (OSError, pa.ArrowException) as error:
@@ -185,6 +191,17 @@ def check(folder: Path, configs: Sequence[str] = tuple(SPLITS)) -> dict[str, int
             f"{folder} cannot be trained on:\n  {lines}\nCheck it with `capo-data validate {folder}`."
         )
     return rows
+
+
+def _need_texts(folder: Path, found: pa.Schema) -> None:
+    """Only a release without texts has a hash in place of the prompt."""
+    if "prompt_hash" in found.names:
+        raise WithheldError(
+            "the texts of this dataset are withheld: there is nothing to train on yet",
+            where=str(folder),
+            why="it was released with hashes in place of prompts; whoever has the source puts them back",
+            next_command=f"capo-data rehydrate {folder} --source YOUR_COPY_OF_THE_SOURCE --out with-text",
+        )
 
 
 def _files(folder: Path, config: str, split: str) -> list[Path]:

@@ -3,6 +3,7 @@
 TrainerError             exit 1
 ├── UsageError           exit 2  a flag, a config value or a combination that cannot work
 ├── DatasetError         exit 1  a folder that is no dataset, or a row that breaks its format
+│   └── WithheldError    exit 1  a dataset that was released without its source's texts
 ├── ModelError           exit 1  a model, tokenizer or adapter that cannot be loaded or does not fit
 └── TrainingError        exit 1  a run that cannot go on: the loss is not a number, a checkpoint is broken
 """
@@ -53,6 +54,10 @@ class UsageError(TrainerError):
 
 class DatasetError(TrainerError):
     """A folder that is no dataset, or a row that breaks the dataset's format."""
+
+
+class WithheldError(DatasetError):
+    """A dataset that was released without its source's texts."""
 
 
 class ModelError(TrainerError):
