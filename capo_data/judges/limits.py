@@ -178,7 +178,7 @@ class AdaptiveLimit:
         self._holds = False  # unknown before the first round is over
         self._lowest: float | None = None
         self._halved_at = float("-inf")
-        self._answers, self._seconds, self._needed = 0, 0.0, False
+        self._begin_round()
 
     @property
     def now(self) -> int:
@@ -197,7 +197,7 @@ class AdaptiveLimit:
         self._needed |= needed
         if self._holds and self._doubling and needed:
             self._limit = min(self._highest, self._limit + 1)
-        if self._answers >= self.now:
+        if self._answers >= self._round:
             self._end_round()
 
     def protested(self, sent: float, now: float) -> None:
@@ -211,6 +211,10 @@ class AdaptiveLimit:
             return
         self._limit = max(1.0, self._limit / 2)
         self._doubling, self._halved_at = False, now
+        self._begin_round()
+
+    def _begin_round(self) -> None:
+        self._round = self.now
         self._answers, self._seconds, self._needed = 0, 0.0, False
 
     def _end_round(self) -> None:
@@ -222,4 +226,4 @@ class AdaptiveLimit:
             self._limit = max(1.0, self._limit * 0.95)
         elif self._needed and not self._doubling:
             self._limit = min(self._highest, self._limit + self._limit**0.5)
-        self._answers, self._seconds, self._needed = 0, 0.0, False
+        self._begin_round()

@@ -122,7 +122,14 @@ def served(limit: AdaptiveLimit, rounds: int, latency) -> list[int]:
 
 
 def test_while_latency_holds_the_limit_doubles_up_to_the_highest():
-    assert served(AdaptiveLimit(128, 16), 8, lambda _: 1.0)[-1] == 128
+    """The first round only says what latency is."""
+    assert served(AdaptiveLimit(128, 16), 6, lambda _: 1.0) == [16, 32, 64, 128, 128, 128]
+
+
+def test_doubling_ends_with_the_round_in_which_latency_rose():
+    seen = served(AdaptiveLimit(10_000, 16), 6, lambda under_way: 1.0 if under_way < 100 else 10.0)
+    assert seen[:3] == [16, 32, 64]
+    assert max(seen) <= 128
 
 
 def test_it_stops_growing_where_more_at_once_only_waits_longer():
