@@ -126,7 +126,7 @@ print(json.dumps({**done.as_dict(), "seconds": time.perf_counter() - before, "pe
 def made(source: Path, out: Path) -> dict[str, Any]:
     """The page, made in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", MAKE, source, out], check=True, capture_output=True, text=True
+        [sys.executable, "-c", MAKE, source, out], check=True, stdout=subprocess.PIPE, text=True
     )
     values: dict[str, Any] = json.loads(done.stdout)
     return values
