@@ -69,7 +69,7 @@ def complaints(driver: Any) -> list[str]:
 
 
 def requests(driver: Any) -> list[str]:
-    """Addresses that the page asked for, itself and what lies in it left aside."""
+    """Addresses on a network that were asked for; what lies in files and in the page is left aside."""
     import json
 
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
@@ -78,7 +78,7 @@ def requests(driver: Any) -> list[str]:
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
-    return [url for url in urls if not url.startswith(("file:", "data:", "blob:"))]
+    return [url for url in urls if not url.startswith(("file:", "data:", "blob:", "chrome:", "about:"))]
 
 
 def screenshot(driver: Any, path: Path) -> None:
