@@ -96,10 +96,20 @@ def _item_table(shop: Shop, start: int, stop: int) -> pa.Table:
     thing = pa.array(nouns).take(pa.array(codes[:, 0] * (len(nouns) // len(words.DEPARTMENTS)) + noun))
     shade = pa.array(words.COLOURS).take(pa.array(colour))
     looks = pa.array(list(words.STYLES.values())).take(pa.array(codes[:, 3] - int(_first_style())))
+    if shop.size.short_texts:
+        name = np.column_stack([shop.codes[:, [0, 2, 3]], shop.noun])
+        columns = {
+            "item_id": _ids("D", np.arange(start, stop)),
+            "title": _join(style, " ", material, " ", thing, _edition(name, start, stop)),
+            "description": pa.nulls(stop - start, pa.string()),
+            "details": _join("Department: ", department),
+        }
+        return pa.table(columns, schema=items_schema())
+    name = np.column_stack([shop.codes[:, :-1], shop.noun, shop.colour])
     columns = {
         "item_id": _ids("D", np.arange(start, stop)),
         "title": _join(
-            brand, " ", style, " ", material, " ", thing, ", ", shade, _edition(shop, start, stop),
+            brand, " ", style, " ", material, " ", thing, ", ", shade, _edition(name, start, stop),
         ),
         "description": _join(
             "This ", thing, " from our ", department, " is worked in ", shade, " ", material,
@@ -118,15 +128,19 @@ def _first_style() -> int:
     return sum(len(values[kind]) for kind in KINDS[: KINDS.index("style")])
 
 
-def _edition(shop: Shop, start: int, stop: int) -> pa.Array:
-    """Empty for the first item of a name; `, no. 2` and so on for the later ones: titles are unique."""
+def _edition(name: NDArray[np.int64], start: int, stop: int) -> pa.Array:
+    """Empty for the first item of a name; `, no. 2` and so on for the later ones: titles are unique.
+
+    Args:
+        name: (items, parts) numbers of what a title is made of.
+        start: The first item that is asked for.
+        stop: The one after the last.
+    """
     import numpy as np
     import pyarrow as pa
 
-    purpose = KINDS.index("purpose")
-    name = np.column_stack([shop.codes[:stop, :purpose], shop.noun[:stop], shop.colour[:stop]])
     mixed = np.zeros(stop, np.int64)
-    for column in name.T:
+    for column in name[:stop].T:
         mixed = mixed * 128 + column
     order = np.argsort(mixed, kind="stable")
     new = np.r_[True, mixed[order][1:] != mixed[order][:-1]]
@@ -169,6 +183,8 @@ def _reviews(shop: Shop, choices: Choices, stars: NDArray[np.int64]) -> pa.Array
     import pyarrow.compute as pc
 
     seed, user, slot = shop.seed, choices.user, choices.slot
+    if not shop.size.review_sentences:
+        return pa.nulls(user.size, pa.string())
     openers = pa.array([text for star in range(1, 6) for text in words.OPENERS[star]])
     each = len(words.OPENERS[1])
     bits = bits_of(seed, "review", user, slot)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NOISE_SHARE = 0.3  # choices that do not follow from taste
+NOISE_SHARE = 0.3  # choices that do not follow from taste, unless the size says otherwise
 KINDS = ("department", "brand", "material", "style", "purpose")
 CHUNK = 400_000  # rows worked on at a time; changes files and memory, no row
 
@@ -37,7 +37,10 @@ class SimulatedSize:
         items: Number of items.
         interactions: Number of interactions in all; None means 12 a user.
         shortest: Fewest interactions of a user (fewer where the mean does not allow it).
-        review_sentences: At most so many sentences a review, 1 to 6.
+        review_sentences: At most so many sentences a review, 0 to 6; 0: no reviews.
+        whims: Choices in a hundred that do not follow from taste.
+        short_texts: 1: titles of style, material and thing alone, the department as the only detail and no
+            description, for prompts of a few hundred tokens.
     """
 
     users: int = 400
@@ -45,6 +48,8 @@ class SimulatedSize:
     interactions: int | None = None
     shortest: int = 5
     review_sentences: int = 2
+    whims: int = round(100 * NOISE_SHARE)
+    short_texts: int = 0
 
     @property
     def total(self) -> int:
@@ -74,8 +79,12 @@ class SimulatedSize:
             problem = f"the shop has {len(words.DEPARTMENTS)} departments and needs an item for each"
         elif not made.users <= made.total <= made.users * (made.items // 2):
             problem = "a user has at least one interaction and touches at most half of the items"
-        elif not 1 <= made.review_sentences <= 1 + len(KINDS):
-            problem = f"a review has 1 to {1 + len(KINDS)} sentences"
+        elif not 0 <= made.review_sentences <= 1 + len(KINDS):
+            problem = f"a review has 0 to {1 + len(KINDS)} sentences"
+        elif not 0 <= made.whims <= 100:
+            problem = "whims are 0 to 100 choices in a hundred"
+        elif made.short_texts not in (0, 1):
+            problem = "short_texts is 0 or 1"
         if problem:
             raise UsageError(
                 "the simulated shop cannot have this size",
@@ -234,7 +243,7 @@ def _choose(shop: Shop, first: int, last: int) -> Choices:
     slot = np.arange(local.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     user = local + first
     taste, liked = _taste(shop.seed, np.arange(first, last))
-    by_taste = unit(bits_of(shop.seed, "whim", user, slot)) > NOISE_SHARE
+    by_taste = unit(bits_of(shop.seed, "whim", user, slot)) > shop.size.whims / 100
     item = np.zeros(local.size, np.int64)
     follows = by_taste.copy()
     pending = np.arange(local.size)

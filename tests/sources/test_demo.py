@@ -166,6 +166,25 @@ def test_any_possible_size_is_met_exactly(data):
     assert pc.max(lengths).as_py() <= items // 2
 
 
+def test_short_texts_name_style_material_and_thing_and_the_department_alone(tmp_path):
+    interactions, items = shop(tmp_path, users=20, items=200, short_texts=1, review_sentences=0)
+    assert pc.count_distinct(items["title"]).as_py() == 200
+    assert items["description"].null_count == 200
+    assert interactions["review"].null_count == interactions.num_rows
+    for item in items.slice(0, 50).to_pylist():
+        nouns, materials = demo_words.DEPARTMENTS[item["details"].removeprefix("Department: ")]
+        style, rest = item["title"].split(" ", 1)
+        assert style in demo_words.STYLES
+        assert any(rest.startswith(f"{m} {n}") for m in materials for n in nouns)
+
+
+@pytest.mark.parametrize("whims", [0, 60])
+def test_the_share_of_whims_is_a_size(whims):
+    told = demo.truth(request(users=200, whims=whims))
+    # A user who knows the liked shelves by heart takes anything, too.
+    assert 100 * (1 - pc.mean(told["follows_taste"]).as_py()) == pytest.approx(whims, abs=4)
+
+
 @pytest.mark.parametrize(
     ("size", "why"),
     [
@@ -174,6 +193,8 @@ def test_any_possible_size_is_met_exactly(data):
         ({"users": 10, "interactions": 9}, "at least one interaction"),
         ({"users": 10, "items": 20, "interactions": 101}, "half of the items"),
         ({"review_sentences": 9}, "sentences"),
+        ({"whims": 101}, "in a hundred"),
+        ({"short_texts": 2}, "0 or 1"),
         ({"customers": 3}, "its sizes are users"),
     ],
 )

@@ -79,6 +79,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cache_argument(model: Any) -> str:
+    """What a model's forward calls the cache: `past_key_values` became `cache` in transformers 5."""
+    import inspect
+
+    base = getattr(model, "get_base_model", lambda: model)()
+    return "cache" if "cache" in inspect.signature(base.forward).parameters else "past_key_values"
+
+
 def _parts(text: str) -> tuple[int, ...]:
     numbers = text.split("+")[0].split(".")[:2]
     return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in numbers)

@@ -29,10 +29,12 @@ class Forward:
     Attributes:
         mechanism: Of attention in shared rows.
         logit_rows: Positions whose logits are in memory at once.
+        temperature: Divides the logits; 1 in training, that of sampling where answers are scored.
     """
 
     mechanism: Mechanism = "segments"
     logit_rows: int = 256
+    temperature: float = 1.0
 
 
 def response_logprobs(model: nn.Module, rows: Sequence[Row], how: Forward | None = None) -> Tensor:
@@ -61,9 +63,9 @@ def token_logprobs(model: nn.Module, row: Row, how: Forward) -> Tensor:
     found = []
     for part, targets in zip(_parts(states, how), _parts(row.targets, how), strict=True):
         if torch.is_grad_enabled():
-            found.append(checkpoint(_score, part, targets, head, cap, use_reentrant=False))
+            found.append(checkpoint(_score, part, targets, head, cap, how.temperature, use_reentrant=False))
         else:
-            found.append(_score(part, targets, head, cap))
+            found.append(_score(part, targets, head, cap, how.temperature))
     return torch.cat(found)
 
 
@@ -86,11 +88,13 @@ def _hidden(base: Any, row: Row, how: Forward) -> Tensor:
     return hidden
 
 
-def _score(states: Tensor, targets: Tensor, head: nn.Module, cap: float | None) -> Tensor:
+def _score(states: Tensor, targets: Tensor, head: nn.Module, cap: float | None, temperature: float) -> Tensor:
     logits = head(states)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if cap is not None:
         logits = cap * torch.tanh(logits / cap)
+    if temperature != 1:
+        logits = logits / temperature
     return -functional.cross_entropy(logits, targets, reduction="none")
 
 

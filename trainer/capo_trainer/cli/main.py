@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from capo_trainer.cli import bench, look, prepare, train
+from capo_trainer.cli import ablate, bench, evaluate, export, look, prepare, tiny, train
 from capo_trainer.cli.console import Console
 from capo_trainer.errors import UsageError
 
@@ -22,10 +22,12 @@ app = typer.Typer(
     epilog="Start with: capo-train sft runs/demo/dataset --model google/gemma-3-4b-it\n\n"
     "Exit codes: 0 done, 1 failed, 2 usage, 3 done in part.",
 )
-
-
-train.add(app)
+tiny.add(app)
 prepare.add(app)
+train.add(app)
+evaluate.add(app)
+ablate.add(app)
+export.add(app)
 look.add(app)
 bench.add(app)
 
