@@ -20,6 +20,8 @@ from typing import Any
 import capo_prompts
 import capo_releases
 import pytest
+import typer
+from capo_trainer.cli.main import app as trainer
 from command_line import COMMANDS, called
 from pydantic import BaseModel
 
@@ -307,7 +309,8 @@ def test_every_command_can_be_typed(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_flag_that_is_spoken_of_exists(page: Path) -> None:
-    options = [option for command in COMMANDS.values() for option in command.params]
+    trained = typer.main.get_command(trainer).commands  # type: ignore[attr-defined]
+    options = [option for command in (*COMMANDS.values(), *trained.values()) for option in command.params]
     known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
     spoken = {flag for code in codes(prose(page)) for flag in re.findall(r"(?<!\S)--[a-z][a-z-]*", code)}
     assert spoken <= known | {"--help"}

@@ -12,6 +12,7 @@ import ctypes
 import gc
 import os
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -271,7 +272,7 @@ def _trl(
         for row in rows
     ]
     args = trl.DPOConfig(
-        output_dir=os.devnull,
+        output_dir=str(Path(tempfile.gettempdir()) / "capo-train-bench"),  # nothing is saved
         per_device_train_batch_size=1,
         max_length=None,
         bf16=dtype == torch.bfloat16,
