@@ -9,6 +9,7 @@ minute to start, two gigabytes, and vLLM's environment (see `environments`).
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -29,6 +30,7 @@ from tiny_model import tiny_model
 
 MODEL = "tiny"  # as the server calls it
 CONTEXT = 16_384  # tokens
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 START_SECONDS = 600.0  # a loaded machine takes its time
 # What the CPU build needs, and what keeps it quiet and at home.
 ENVIRONMENT = {
@@ -103,6 +105,7 @@ def running(*flags: str) -> Iterator[VLLMServer]:
                 cwd=folder,
                 env=environments.surroundings(**ENVIRONMENT, XDG_CACHE_HOME=folder, XDG_CONFIG_HOME=folder),
                 start_new_session=True,
+                preexec_fn=_ends_with_its_parent,
             )
         try:
             server = VLLMServer(f"http://127.0.0.1:{port}/v1", MODEL, process, log)
@@ -137,6 +140,11 @@ def _wait(server: VLLMServer) -> None:
     raise RuntimeError(
         f"vLLM's server is not up after {START_SECONDS:g} s:\n{server.log.read_text()[-4000:]}"
     )
+
+
+def _ends_with_its_parent() -> None:
+    """Has the kernel send SIGTERM when whoever started the server is gone, killed as it may have been."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
