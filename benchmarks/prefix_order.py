@@ -35,7 +35,7 @@ from tiny_model import tiny_model
 from vllm_server import MODEL, VLLMServer, running
 
 ITEMS = 3
-BYTES_PER_TOKEN = 512  # two layers, keys and values, two heads of 32 in bfloat16
+BLOCK = 128  # tokens of a block of the CPU build's cache
 
 
 def prompts(users: int, tokens: int) -> list[list[tuple[Message, ...]]]:
@@ -116,7 +116,7 @@ def main() -> None:
     orders = {"user by user (ours)": ours, "shuffled": shuffled}
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in orders}
     # A part of all users' tokens, as a GPU's cache holds of a real build.
-    with running("--kv-cache-memory-bytes", str(options.cache * BYTES_PER_TOKEN)) as server:
+    with running("--num-gpu-blocks-override", str(options.cache // BLOCK)) as server:
         asyncio.run(timed(server, ours[:ITEMS], 1, "warm up "))
         for number in range(options.rounds):
             for name in list(orders)[:: 1 if number % 2 == 0 else -1]:
