@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from capo_data.errors import UsageError
+from capo_data.extras import need
 
 RATINGS = "ratings.csv"
 _FOLDER = "annotation"
@@ -16,16 +17,7 @@ def need_annotation() -> None:
     Raises:
         UsageError: They are not installed.
     """
-    try:
-        import label_studio_sdk  # noqa: F401
-        import scipy  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "annotation needs a package that is not installed",
-            where=str(error.name),
-            why="it is not part of the core",
-            next_command="pip install 'capo-data[annotation]'",
-        ) from error
+    need("annotation", "annotation", "label_studio_sdk", "scipy")
 
 
 def new_export(run: Path, rubric: str, out: Path | None) -> Path:

@@ -6,6 +6,7 @@ CapoError                exit 1
 ├── SourceError          exit 1  input that cannot be read; `where` names file and line
 ├── JudgeError           exit 1  the judge refuses for good (key, model, address)
 ├── RunError             exit 1  the run's folder: locked, unwritable, full, foreign
+├── ServerError          exit 1  a server that work goes to (Label Studio): out of reach, or refuses
 ├── ContractError        exit 1  a dataset breaks the released contract
 ├── PartialError         exit 3  done in part; what is there is kept
 └── BudgetError          exit 4  the cost limit was reached; what is there is kept
@@ -72,6 +73,10 @@ class JudgeError(CapoError):
 
 class RunError(CapoError):
     """The run's folder cannot be used: locked, unwritable, full, or not a run."""
+
+
+class ServerError(CapoError):
+    """A server that work goes to, such as Label Studio, cannot be reached or refuses."""
 
 
 class ContractError(CapoError):

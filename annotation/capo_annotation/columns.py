@@ -16,6 +16,9 @@ COMMON: Mapping[str, tuple[str, ...]] = {
     "domain": ("domain",),
     "round": ("round",),
     "comment": ("comment",),
+    "repeat": ("repeat",),
+    "weight": ("weight",),
+    "status": ("status",),
 }
 
 

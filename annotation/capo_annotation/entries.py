@@ -9,7 +9,7 @@ class Entry(NamedTuple):
     """Texts of cells, empty where there is none.
 
     `status` is empty for a rating, else `skipped`, `draft`, `unreadable` (`why` says why) or `listed`: an
-    item that nobody rated.
+    item that nobody rated. `repeat` 2 is the second time that a rater saw the item.
     """
 
     place: str
@@ -22,3 +22,6 @@ class Entry(NamedTuple):
     round: str = ""
     status: str = ""
     why: str = ""
+    comment: str = ""
+    repeat: str = ""
+    weight: str = ""

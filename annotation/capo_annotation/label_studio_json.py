@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,15 @@ def entries(
     return _entries(path, tasks, names, where, rater)
 
 
+def of_tasks(place: str, tasks: Iterable[Task]) -> Iterator[Entry]:
+    """The same of tasks that we made: the item is the task's `capo_id`, whoever rated it."""
+    names = {ours: (ours,) for ours in COMMON} | {"item": ("capo_id",), "score": ("rating",)}
+    return _entries(place, tasks, names, {}, "-")
+
+
 def _entries(
-    path: Path,
-    tasks: Sequence[Task],
+    path: Path | str,
+    tasks: Iterable[Task],
     names: Mapping[str, tuple[str, ...]],
     where: Mapping[str, str],
     rater: str,
@@ -67,17 +73,19 @@ def _entries(
             next((as_text(data[name]).strip() for name in names[ours] if name in data), "")
             for ours in ("item", "judge", "role", "domain")
         )
-        answers = list(task["annotations"] or ())
+        # The first one submitted counts where there are several.
+        answers = sorted(task["annotations"] or (), key=lambda one: str(one.get("created_at") or ""))
         drafts = list(task.get("drafts") or ())
         for answer in answers:
             who = rater or _person(answer.get("completed_by"))
-            score = _score(answer.get("result") or (), names["score"])
+            result = answer.get("result") or ()
+            score, comment = _score(result, names["score"]), _comment(result, names["comment"])
             status, why = "", ""
             if answer.get("was_cancelled"):
                 status = "skipped"
             elif score is None:
                 status, why = "unreadable", f"the annotation has no {' or '.join(names['score'])}"
-            yield Entry(place, item, who, score or "", judge, role, domain, "", status, why)
+            yield Entry(place, item, who, score or "", judge, role, domain, "", status, why, comment)
         for draft in drafts:
             if isinstance(draft, dict):
                 who = rater or _person(draft.get("user") or draft.get("completed_by"))
@@ -91,6 +99,15 @@ def _person(value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("email") or value.get("username") or value.get("id")
     return as_text(value).strip()
+
+
+def _comment(result: Sequence[Any], controls: Sequence[str]) -> str:
+    """What was written into a text control of this name."""
+    for region in result:
+        if isinstance(region, dict) and region.get("from_name") in controls:
+            text = (region.get("value") or {}).get("text")
+            return "\n".join(map(str, text)) if isinstance(text, list) else as_text(text)
+    return ""
 
 
 def _score(result: Sequence[Any], controls: Sequence[str]) -> str | None:

@@ -37,6 +37,13 @@ class Problems:
         if len(kept) < KEPT:
             kept.append(place)
 
+    def add_all(self, others: Problems) -> None:
+        """Those of another part of the work."""
+        self.counts.update(others.counts)
+        for kind, places in others.places.items():
+            kept = self.places.setdefault(kind, [])
+            kept.extend(places[: KEPT - len(kept)])
+
     def as_dict(self) -> dict[str, Any]:
         """By kind, in the order of `KINDS`; kinds without any are left out."""
         return {

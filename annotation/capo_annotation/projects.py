@@ -49,7 +49,13 @@ class Shown:
 
     def texts(self) -> dict[str, str]:
         """The texts that are told, in the order shown; an empty one is said to be empty."""
-        known = {name: getattr(self, name) for name in ("item", "true_item", "rationale", "first_round")}
+        # No field is called item: in files of ratings that is the key of what was rated.
+        known = {
+            "title": self.item,
+            "true_title": self.true_item,
+            "rationale": self.rationale,
+            "first_round": self.first_round,
+        }
         return {name: text or "(nothing)" for name, text in known.items() if text is not None}
 
     def data(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from capo_annotation.sheets import Row, Sheet, delimited_sheet, empty, flat_shee
 from capo_data.errors import UsageError
 
 Given = Mapping[str, tuple[str, ...]]
+# What `annotate pull` says of a task without a score; what is missing is an empty score.
+_STATUSES = {name: name for name in ("skipped", "draft", "unreadable", "out_of_range")}
 _SAMPLE = 1_000  # rows that tell which columns of a wide table hold numbers
 
 
@@ -100,8 +102,9 @@ def _chosen(sheet: Sheet, where: Mapping[str, str]) -> Iterator[Row]:
 
 def _long(rows: Iterator[Row], places: Mapping[str, int], rater: str) -> Iterator[Entry]:
     item, score = places["item"], places["score"]
-    who, judge, role, domain, turn = (
-        places.get(name, -1) for name in ("rater", "judge", "role", "domain", "round")
+    who, judge, role, domain, turn, status, comment, repeat, weight = (
+        places.get(name, -1)
+        for name in ("rater", "judge", "role", "domain", "round", "status", "comment", "repeat", "weight")
     )
     for row in rows:
         cells = row.cells
@@ -117,6 +120,11 @@ def _long(rows: Iterator[Row], places: Mapping[str, int], rater: str) -> Iterato
             cells[role] if role >= 0 else "",
             cells[domain] if domain >= 0 else "",
             cells[turn] if turn >= 0 else "",
+            _STATUSES.get(cells[status], "") if status >= 0 else "",
+            "",
+            cells[comment] if comment >= 0 else "",
+            cells[repeat] if repeat >= 0 else "",
+            cells[weight] if weight >= 0 else "",
         )
 
 

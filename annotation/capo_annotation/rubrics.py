@@ -101,15 +101,15 @@ def labelling(name: str, fields: Sequence[str], correct: str = "") -> str:
 
     Args:
         name: A rubric.
-        fields: Of the tasks' data, in the order shown: item, true_item, rationale, first_round.
+        fields: Of the tasks' data, in the order shown: title, true_title, rationale, first_round.
         correct: For `quality`, what a correct item is.
     """
     from label_studio_sdk.label_interface.interface import LabelInterface
 
     asked = rubric(name)
     heading = {
-        "item": asked.item,
-        "true_item": f"The item that was bought next. {CORRECT.get(correct, '')}".strip(),
+        "title": asked.item,
+        "true_title": f"The item that was bought next. {CORRECT.get(correct, '')}".strip(),
         "rationale": asked.rationale,
         "first_round": "What was rated and said in the first round",
     }

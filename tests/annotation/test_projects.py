@@ -86,7 +86,7 @@ def test_a_raters_part_holds_neither_score_nor_role_nor_row(tmp_path: Path) -> N
     for rater in RATERS:
         own = folder_of(folder, rater)
         assert sorted(path.name for path in own.iterdir()) == ["guidelines.md", "labelling.xml", "tasks.json"]
-        assert all(set(data) == {"capo_id", "history", "item", "rationale"} for data in tasks(folder, rater))
+        assert all(set(data) == {"capo_id", "history", "title", "rationale"} for data in tasks(folder, rater))
         everything = "".join(path.read_text("utf-8") for path in own.iterdir())
         for secret in ("hard_rejected", "row1", key.export, "0.5"):
             assert secret not in everything
@@ -100,7 +100,7 @@ def test_texts_are_written_as_they_are(tmp_path: Path) -> None:
     }
     for item, one in shown(key).items():
         assert texts[item]["history"] == [{"bought": line, "said": said} for line, said in one.history]
-        assert texts[item]["item"] == one.item
+        assert texts[item]["title"] == one.item
 
 
 def test_the_key_is_its_owners_alone_and_reads_back(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from label_studio_sdk.label_interface.interface import LabelInterface
 
 from capo_data.errors import UsageError
 
-FIELDS = ["item", "true_item", "rationale", "first_round"]
+FIELDS = ["title", "true_title", "rationale", "first_round"]
 
 
 def choices(config: str) -> list[dict[str, str]]:
@@ -45,7 +45,7 @@ def test_the_sdk_takes_the_page_and_a_rating_made_on_it(name: str) -> None:
     page.validate()
     data = {"history": [{"bought": "1. Lamp", "said": "warm"}], **dict.fromkeys(FIELDS, "text")}
     assert page.validate_task({"data": data})
-    assert not page.validate_task({"data": {"item": "text"}})
+    assert not page.validate_task({"data": {"title": "text"}})
     rating = {"from_name": "rating", "to_name": "rationale", "type": "choices", "value": {"choices": ["2"]}}
     said = {"from_name": "comment", "to_name": "rationale", "type": "textarea", "value": {"text": ["why"]}}
     assert page.validate_annotation({"result": [rating, said]})
@@ -55,8 +55,8 @@ def test_shop_texts_are_shown_by_tags_that_take_them_as_text() -> None:
     for name in RUBRICS:
         tags = {tag.tag: tag for tag in ElementTree.fromstring(labelling(name, FIELDS)).iter()}
         assert not {"HyperText", "Repeater", "Markdown"} & set(tags)
-    config = labelling("coherence", ["item", "rationale"])
-    assert re.findall(r'value="\$(\w+)"', config) == ["history", "item", "rationale"]
+    config = labelling("coherence", ["title", "rationale"])
+    assert re.findall(r'value="\$(\w+)"', config) == ["history", "title", "rationale"]
 
 
 def test_a_correct_item_is_explained_where_there_is_one() -> None:
