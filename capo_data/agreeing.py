@@ -23,6 +23,7 @@ def agree(
     require: str | None = None,
     seed: int = 0,
     draws: int = 2_000,
+    consensus_gap: float | None = None,
     column: Sequence[str] | Mapping[str, str] = (),
     where: Sequence[str] = (),
     no_judge: bool = False,
@@ -41,6 +42,7 @@ def agree(
         require: Conditions such as `rho>=0.6,qwk>=0.5,p<0.001`; `.ok` says whether they are kept.
         seed: Keys the bootstrap.
         draws: Of the bootstrap over items; 0 leaves the intervals out.
+        consensus_gap: Items whose first-round ratings lie further apart are listed, for a second round.
         column: `NAME=THEIRS` for item, rater, score, judge, role, domain, round, comment; several `rater=`
             name the raters of a wide table.
         where: `COLUMN=VALUE`: only rows (or tasks) of which this is true.
@@ -105,7 +107,8 @@ def agree(
         )
     if table.later_rounds:
         notes.append(
-            f"{table.later_rounds:,} ratings of later rounds left aside: the first round is independent"
+            f"{table.later_rounds:,} ratings of later rounds stand under `after consensus` alone: the first"
+            " round is independent"
         )
     found = agreement(
         table,
@@ -113,6 +116,7 @@ def agree(
         require=conditions,
         seed=seed,
         draws=draws,
+        gap=consensus_gap,
         files=files,
         notes=notes,
         allow_partial=allow_partial,

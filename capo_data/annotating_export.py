@@ -61,6 +61,8 @@ def export(
     repeat: int = 0,
     generations: str | Path | None = None,
     correct: str | None = None,
+    consensus_gap: float | None = None,
+    human: str | Path | None = None,
     out: str | Path | None = None,
     report: Reporter | None = None,
 ) -> Exported:
@@ -75,6 +77,8 @@ def export(
         repeat: So many items come twice to each rater, far apart, for self-consistency.
         generations: A `generations.jsonl`, rated or not: asks for rationale quality, 0-3.
         correct: With generations: `valid` or `target`, the meaning of a correct item.
+        consensus_gap: A second round of the export that is there: items whose ratings lie further apart.
+        human: The first round's ratings for that; the export's own `ratings.csv` by default.
         out: The export's folder; RUN/annotation/RUBRIC by default.
         report: Told of the work as it goes on.
 
@@ -86,6 +90,12 @@ def export(
     """
     places.need_annotation()
     told = report or SilentReporter()
+    rubric = "coherence" if generations is None else "quality"
+    if consensus_gap is not None:
+        from capo_data.annotating_consensus import second_round
+
+        export = Path(run if out is None else out)
+        return second_round(export, rubric, consensus_gap, None if human is None else Path(human))
     names, strata = _names(raters), _strata(stratify)
     _check(rows, seed, repeat, generations, correct)
     told.start("reading")
@@ -111,7 +121,6 @@ def export(
     }
     from capo_annotation.projects import key_of, write
 
-    rubric = "coherence" if generations is None else "quality"
     key = key_of(drawn, names, salt(), rubric=rubric, turn=1, repeat=repeat, seed=seed, settings=settings)
     folder = places.new_export(Path(run), rubric, None if out is None else Path(out)) / "round-1"
     write(folder, key, shown)

@@ -119,13 +119,13 @@ def measure(family: Family, draws: int, seed: int) -> dict[Key, Figure]:
         seed: Keys the draws.
     """
     known = {key: one for key, one in family.statistics.items() if not one.reason}
-    once = family.rows.counts.astype(np.float64)[:, None]
+    once = family.rows.weighed(family.rows.counts.astype(np.float64)[:, None])
     values = {
         key: one.weighted(once) if one.value is None else np.array([one.value]) for key, one in known.items()
     }
     drawn: dict[Key, list[Floats]] = {key: [] for key, one in known.items() if not one.no_interval}
     if drawn:
-        for piece in weights(family.rows, draws, seed):
+        for piece in map(family.rows.weighed, weights(family.rows, draws, seed)):
             for key, found in drawn.items():
                 found.append(known[key].weighted(piece))
     samples = {key: np.concatenate(found) for key, found in drawn.items() if found}

@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from capo_annotation.bootstrap import Figure
@@ -50,6 +51,7 @@ class Verdict:
     condition: Condition
     value: float | None
     reason: str = ""
+    weighted: bool = False  # the value is the design-weighted one
 
     @property
     def kept(self) -> bool:
@@ -59,7 +61,8 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         told: dict[str, Any] = {"condition": str(self.condition), "value": self.value, "kept": self.kept}
-        return {**told, "reason": self.reason} if self.reason else told
+        told |= {"reason": self.reason} if self.reason else {}
+        return told | ({"design_weighted": True} if self.weighted else {})
 
 
 def parse(text: str | None) -> list[Condition]:
@@ -82,10 +85,25 @@ def parse(text: str | None) -> list[Condition]:
     return found
 
 
-def judge_conditions(conditions: Sequence[Condition], figures: Mapping[str, Figure]) -> list[Verdict]:
-    """Each condition against the figures, by their names in a report."""
+def judge_conditions(
+    conditions: Sequence[Condition],
+    figures: Mapping[str, Figure],
+    weighted: Mapping[str, Figure] = MappingProxyType({}),
+) -> list[Verdict]:
+    """Each condition against the figures, by their names in a report.
+
+    Args:
+        conditions: What is asked.
+        figures: The plain figures.
+        weighted: The design-weighted ones, which stand for the run and so count where there are any; a p
+            has none.
+    """
     verdicts = []
     for condition in conditions:
+        name = NAMES[condition.name][0]
+        if condition.name != "p" and name in weighted:
+            verdicts.append(Verdict(condition, weighted[name].value, weighted[name].reason, weighted=True))
+            continue
         figure = figures.get(NAMES[condition.name][0], Figure(None, reason="there is no judge"))
         value = figure.p if condition.name == "p" else figure.value
         reason = ""

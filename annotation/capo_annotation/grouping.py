@@ -25,15 +25,22 @@ class Rows:
     Args:
         first: The place of an item with each row.
         counts: How many items have it.
+        design: What each such item weighs; None: the same.
     """
 
     first: Places
     counts: npt.NDArray[np.int64]
+    design: Floats | None = None
 
     @classmethod
-    def of(cls, *columns: Floats) -> Rows:
-        """Of columns with gaps; a table counts as its columns."""
-        table = np.column_stack(columns)
+    def of(cls, *columns: Floats, design: Floats | None = None) -> Rows:
+        """Of columns with gaps; a table counts as its columns.
+
+        Args:
+            columns: By which items are told apart.
+            design: Weights of the items, which tell them apart as well.
+        """
+        table = np.column_stack(columns if design is None else (*columns, design))
         code, size = np.zeros(len(table), dtype=np.int64), 1
         for column in table.T:
             values, place = np.unique(column, return_inverse=True)
@@ -42,7 +49,11 @@ class Rows:
                 size = len(known)
             code, size = code * len(values) + place, size * len(values)
         _, first, counts = np.unique(code, return_index=True, return_counts=True)
-        return cls(first, counts)
+        return cls(first, counts, None if design is None else design[first])
+
+    def weighed(self, counts: Floats) -> Floats:
+        """Counts of the rows, rows x draws, as weights."""
+        return counts if self.design is None else counts * self.design[:, None]
 
     def __len__(self) -> int:
         return len(self.first)

@@ -33,16 +33,20 @@ class Plan:
     Args:
         ratings: The table.
         scale: The declared scale: kappa's labels.
+        headline: Only the judge against the humans, and the raters among themselves.
+        design: Weights of the items; what rests on equal ones (a test's p, labels in use) is left out.
     """
 
-    def __init__(self, ratings: Ratings, scale: Scale) -> None:
-        self.ratings, self.scale = ratings, scale
+    def __init__(
+        self, ratings: Ratings, scale: Scale, *, headline: bool = False, design: Floats | None = None
+    ) -> None:
+        self.ratings, self.scale, self.design = ratings, scale, design
         self.labels = [float(label) for label in scale.labels]
         self.pairs = list(combinations(ratings.raters, 2)) if len(ratings.raters) <= PAIRED else []
         self.human = self._of_items(lambda scores: np.nanmean(scores, axis=1))
         self.median = self._of_items(lambda scores: np.nanmedian(scores, axis=1))
         self.parts: dict[str, dict[str, Places]] = {"level": {}, "role": {}, "domain": {}}
-        self.families = list(self._families())
+        self.families = list(self._headline() if headline else self._families())
 
     def kappas(self, a: str, b: str) -> dict[str, dict[str, float | None]]:
         """All kappas of two raters, without intervals."""
@@ -61,8 +65,23 @@ class Plan:
         own = 0.0 if judge is None else float(judge[at].mean())
         return Part(name, len(at), float(self.human[at].mean()), own, figures)
 
+    def _headline(self) -> Iterator[Family]:
+        families = list(self._among())
+        if self.ratings.judge is not None:
+            families += self._against_humans(self.ratings.judge)
+        for family in families:
+            statistics = family.statistics
+            if self.design is not None:
+                statistics = {
+                    key: replace(one, value=None, p=None)
+                    for key, one in statistics.items()
+                    if key[-1] != "qwk_observed"
+                }
+            yield Family(family.rows, statistics)
+
     def _families(self) -> Iterator[Family]:
         yield from self._among()
+        yield from self._two_by_two()
         yield from self._ceiling()
         if self.ratings.judge is not None:
             yield from self._against_humans(self.ratings.judge)
@@ -83,23 +102,27 @@ class Plan:
         return kappa.statistics(half_up(a), half_up(b), self.labels, rows)
 
     def _against_humans(self, judge: Floats) -> Iterator[Family]:
-        rows = Rows.of(judge, self.human)
+        rows = Rows.of(judge, self.human, design=self.design)
         yield Family(rows, _under(["mean"], correlation.statistics(judge, self.human, rows, names=_NAMES)))
         columns = [("labels", "rounded_mean", self.human), ("labels", "median", self.median)]
         for *head, theirs in [
             *columns,
             *(("rater", name, self._column(name)) for name in self.ratings.raters),
         ]:
-            rows = Rows.of(judge, theirs)
+            rows = Rows.of(judge, theirs, design=self.design)
             yield Family(rows, _under(head, self._labelled(judge, theirs, rows)))
 
     def _among(self) -> Iterator[Family]:
         scores = self.ratings.scores
-        rows = Rows.of(np.sort(scores, axis=1))  # which rater gave which rating means nothing to alpha
+        rows = Rows.of(
+            np.sort(scores, axis=1), design=self.design
+        )  # which rater gave which rating means nothing to alpha
         alpha = reliability.alpha_statistics(scores, rows)
         yield Family(rows, _under(["among"], {f"alpha_{metric}": one for metric, one in alpha.items()}))
-        rows = Rows.of(scores)
+        rows = Rows.of(scores, design=self.design)
         yield Family(rows, _under(["among"], reliability.icc_statistics(scores, rows)))
+
+    def _two_by_two(self) -> Iterator[Family]:
         for a, b in self.pairs:
             x, y = self._column(a), self._column(b)
             rows = Rows.of(x, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +49,9 @@ class Ratings:
     domains: tuple[str, ...]
     later_rounds: int
     problems: Problems
+    settled: Floats | None = None  # with the scores of later rounds in the place of the first ones
+    weights: Floats | None = None  # where items were drawn with different probabilities; their mean is 1
+    repeats: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)  # by rater
 
     @property
     def count(self) -> int:
@@ -90,7 +93,9 @@ class Collector:
         self._bare: dict[str, str] = {}  # key -> the item as it was written
         self._seen: dict[tuple[str, str, str, str], str] = {}
         self._numbers: dict[str, float | str] = {}
-        self._later = 0
+        self._later: dict[tuple[str, str], float] = {}  # (key, rater) -> the last round's score
+        self._again: dict[tuple[str, str], float] = {}  # (key, rater) -> what they said the second time
+        self._weights: dict[str, float] = {}
         self.problems = Problems()
 
     @property
@@ -109,7 +114,7 @@ class Collector:
             self._add(entry)
 
     def _add(self, entry: Entry) -> None:
-        place, item, rater, score, judge, role, domain, turn, status, why = entry
+        place, item, rater, score, judge, role, domain, turn, status, why, _, repeat, weight = entry
         if status == "unreadable" and not item:
             self.problems.add("unreadable", f"{place}: {why}")
             return
@@ -118,6 +123,9 @@ class Collector:
             return
         if turn not in {"", "1"} and self._is_later(entry):
             return
+        if repeat not in {"", "1"}:
+            self._second_time(entry)
+            return
         told = item, role, judge, domain
         key = self._seen.get(told)
         if key is None:  # the same is told of an item with each of its ratings
@@ -125,6 +133,8 @@ class Collector:
             self._bare.setdefault(key, item)
             self._items.setdefault(key, len(self._items))
             self._about(key, entry)
+            if weight:
+                self._weigh(key, entry)
         if status == "listed":
             return
         pair = self._items[key], self._raters.setdefault(rater, len(self._raters))
@@ -139,8 +149,39 @@ class Collector:
         if value is None or value < 1:
             self.problems.add("unreadable", f"{entry.place}: round {entry.round[:60]!r} is no number from 1")
             return True
-        self._later += value > 1
-        return value > 1
+        if value == 1:
+            return False
+        score = None if entry.status else self._checked(entry)
+        if score is not None:
+            self._later[item_key(entry.item, entry.role), entry.rater] = score
+        return True
+
+    def _second_time(self, entry: Entry) -> None:
+        """A repeated task: nothing but the rater's agreement with themselves rests on it."""
+        score = None if entry.status or not entry.score else self._checked(entry)
+        if score is not None:
+            self._again[item_key(entry.item, entry.role), entry.rater] = score
+
+    def _checked(self, entry: Entry) -> float | None:
+        """A score on the scale; what is none is listed."""
+        value = self._number(entry.score)
+        if isinstance(value, float):
+            return value
+        kind, _, why = value.partition("|")
+        self.problems.add(kind, f"{entry.place}: {entry.rater}, {entry.item}: {why}")
+        return None
+
+    def _weigh(self, key: str, entry: Entry) -> None:
+        try:
+            weight = float(entry.weight.replace(",", "."))
+        except ValueError:
+            weight = 0.0
+        if not 0 < weight < float("inf"):
+            self.problems.add(
+                "unreadable", f"{entry.place}: the weight {entry.weight[:60]!r} is no number above 0"
+            )
+        else:
+            self._weights.setdefault(key, weight)
 
     def _about(self, key: str, entry: Entry) -> None:
         role = _SHORT.get(entry.role, entry.role) or role_of(key)
@@ -215,9 +256,41 @@ class Collector:
             judge_source="" if judge is None else judge.source,
             roles=tuple(self._roles.get(key, "") for key in items),
             domains=tuple(self._domain(key, judge) for key in items),
-            later_rounds=self._later,
+            later_rounds=len(self._later),
             problems=self.problems,
+            settled=self._settled(items, raters, scores),
+            weights=self._weighted(items),
+            repeats=self._repeats(),
         )
+
+    def _settled(self, items: list[str], raters: list[str], scores: Floats) -> Floats | None:
+        """The scores with those of later rounds in their place; None without any."""
+        settled = scores.copy()
+        places = {name: at for at, name in enumerate(items)}, {name: at for at, name in enumerate(raters)}
+        for (key, rater), value in self._later.items():
+            if key in places[0] and rater in places[1]:
+                settled[places[0][key], places[1][rater]] = value
+        return settled if self._later else None
+
+    def _weighted(self, items: list[str]) -> Floats | None:
+        """Weights whose mean is 1; None where they are all the same, or some item has none."""
+        if len(set(self._weights.values())) < 2:
+            return None
+        if bare := [key for key in items if key not in self._weights]:
+            self.problems.add("unreadable", f"{bare[0]}: no weight, where other items have one")
+            return None
+        weights = np.array([self._weights[key] for key in items])
+        mean: Floats = weights / weights.mean()
+        return mean
+
+    def _repeats(self) -> dict[str, list[tuple[float, float]]]:
+        """First and second score of what a rater rated twice, by rater."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for (key, rater), second in sorted(self._again.items(), key=lambda one: one[0][::-1]):
+            first = self._scores.get((self._items.get(key, -1), self._raters.get(rater, -1)))
+            if first is not None:
+                found.setdefault(rater, []).append((first, second))
+        return found
 
     def _judged(self, items: list[str], judge: JudgeScores) -> Floats:
         found = np.full(len(items), np.nan)

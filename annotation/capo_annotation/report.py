@@ -44,6 +44,42 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Headline:
+    """The figures that are quoted, of another view of the same items.
+
+    Args:
+        mean: Judge against the humans' mean: spearman, kendall, pearson.
+        labels: Judge against `rounded_mean` and `median`.
+        by_rater: The same against each rater.
+        among: Raters among themselves.
+    """
+
+    mean: Figures
+    labels: Mapping[str, Figures]
+    by_rater: Mapping[str, Figures]
+    among: Figures
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        against = {name: _told(found) for name, found in self.labels.items()}
+        raters = {name: _told(found) for name, found in self.by_rater.items()}
+        judge = {"mean": _told(self.mean), **against, "raters": raters} if self.mean else None
+        return {"judge": judge, "among_raters": _told(self.among)}
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An item whose ratings lie further apart than the consensus gap."""
+
+    item: str
+    ratings: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"item": self.item, "ratings": dict(self.ratings)}
+
+
+@dataclass(frozen=True, slots=True)
 class AgreementReport:
     """What `agree` found.
 
@@ -72,6 +108,13 @@ class AgreementReport:
         domains: Items by domain, where known.
         gate: What `require` asked.
         allow_partial: Whether problems are accepted.
+        weighted: Where items were drawn with different probabilities: the same figures with each item
+            weighing as much as it stands for.
+        settled: Where there were later rounds: the same figures with their scores. These are not
+            independent: raters had been told of the first round.
+        consistency: By rater: qwk, exact and within_one of the first and the second score of repeated items.
+        gap: Of the consensus, where one was asked for.
+        disagreements: Items whose first-round ratings lie further apart.
     """
 
     scale: Scale
@@ -97,6 +140,11 @@ class AgreementReport:
     domains: Sequence[Part]
     gate: Sequence[Verdict] = field(default=())
     allow_partial: bool = False
+    weighted: Headline | None = None
+    settled: Headline | None = None
+    consistency: Mapping[str, Figures] = field(default_factory=dict)
+    gap: float | None = None
+    disagreements: Sequence[Disagreement] = ()
 
     @property
     def ok(self) -> bool:
@@ -137,6 +185,14 @@ class AgreementReport:
             "levels": [part.as_dict() for part in self.levels],
             "roles": [part.as_dict() for part in self.roles],
             "domains": [part.as_dict() for part in self.domains],
+            "design_weighted": None if self.weighted is None else self.weighted.as_dict(),
+            "after_consensus": None
+            if self.settled is None
+            else {"independent": False, **self.settled.as_dict()},
+            "self_consistency": {name: _told(found) for name, found in self.consistency.items()},
+            "consensus": None
+            if self.gap is None
+            else {"gap": self.gap, "items": [one.as_dict() for one in self.disagreements]},
             "gate": [verdict.as_dict() for verdict in self.gate],
             "ok": self.ok,
             "complete": self.complete,

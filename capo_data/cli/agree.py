@@ -41,6 +41,9 @@ def agree(
     ] = None,
     seed: Annotated[int, Option(min=0, help="Keys the bootstrap.")] = 0,
     draws: Annotated[int, Option(min=0, help="Of the bootstrap over items; 0: no intervals.")] = 2_000,
+    consensus_gap: Annotated[
+        float | None, Option(min=0, help="List items whose ratings lie further apart, for a second round.")
+    ] = None,
     column: Annotated[list[str] | None, Option(metavar="NAME=THEIRS", help="Name a column.")] = None,
     where: Annotated[list[str] | None, Option(metavar="COLUMN=VALUE", help="Only these rows.")] = None,
     no_judge: Annotated[bool, Option("--no-judge", help="Compare the raters alone.")] = False,
@@ -68,6 +71,7 @@ def agree(
             require=require,
             seed=seed,
             draws=draws,
+            consensus_gap=consensus_gap,
             column=column or (),
             where=where or (),
             no_judge=no_judge,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capo_annotation.cells import neutral
+from capo_annotation.report import Headline
 
 from capo_data.release.show import visible
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _SHOWN_RATERS = 10  # beyond it the pairs stand in --json alone
 _PLACES = 5  # shown of a problem
+_DISAGREEMENTS = 20  # shown of the items to settle
 _CORRELATIONS = {"spearman": "Spearman's rho", "kendall": "Kendall's tau-b", "pearson": "Pearson's r"}
 _AMONG = {
     "alpha_ordinal": "Krippendorff's alpha, ordinal",
@@ -50,6 +52,9 @@ def _parts(report: AgreementReport) -> Iterator[RenderableType]:
         yield from _judge(report, reasons)
     yield from _raters(report, reasons)
     yield from _by_part(report, reasons)
+    yield from _other_views(report, reasons)
+    yield from _consistency(report, reasons)
+    yield from _disagreements(report)
     for reason in reasons:
         yield _line(f"-  {_safe(reason)}")
     yield from _told(report)
@@ -130,23 +135,85 @@ def _by_part(report: AgreementReport, reasons: dict[str, None]) -> Iterator[Rend
         yield from _table(f"Means by {kind}", header, rows)
 
 
+def _other_views(report: AgreementReport, reasons: dict[str, None]) -> Iterator[RenderableType]:
+    """The same figures beside themselves: weighted by the draw, and after a second round."""
+    plain = Headline(report.mean, report.labels, report.by_rater, report.among)
+    views = (
+        (report.weighted, "Stratified draw: plain figures are inflated, weighted ones stand for the run"),
+        (report.settled, "Second round: before, independent; after, no longer independent"),
+    )
+    for (other, title), names in zip(views, (("plain", "weighted"), ("before", "after")), strict=True):
+        if other is not None:
+            rows = [
+                [label, *_cells(before, reasons), *_cells(after, reasons)]
+                for (label, before), (_, after) in zip(_quoted(plain), _quoted(other), strict=True)
+            ]
+            yield from _table(title, ["", names[0], "", names[1], ""], rows)
+
+
+def _quoted(found: Headline) -> Iterator[tuple[str, Figure]]:
+    if found.mean:
+        yield from ((f"{label}, mean", found.mean[name]) for name, label in _CORRELATIONS.items())
+        for kind, words in (("rounded_mean", "rounded mean"), ("median", "median")):
+            yield f"QWK, {words}", found.labels[kind]["qwk"]
+            yield f"exact, {words}", found.labels[kind]["exact"]
+            yield f"within 1, {words}", found.labels[kind]["within_one"]
+        yield from ((f"QWK, {_safe(name)}", figures["qwk"]) for name, figures in found.by_rater.items())
+    for name in ("alpha_ordinal", "icc_2_1", "icc_2_k"):
+        yield _AMONG[name], found.among[name]
+
+
+def _consistency(report: AgreementReport, reasons: dict[str, None]) -> Iterator[RenderableType]:
+    rows = [
+        [
+            _safe(name),
+            f"{figures['exact'].items:,}",
+            *_cells(figures["qwk"], reasons),
+            _value(figures["exact"], reasons),
+            _value(figures["within_one"], reasons),
+        ]
+        for name, figures in report.consistency.items()
+    ]
+    header = ["rater", "items", f"QWK on {report.scale}", "", "exact", "within 1"]
+    yield from _table("Self-consistency: items that a rater rated twice", header, rows)
+
+
+def _disagreements(report: AgreementReport) -> Iterator[RenderableType]:
+    if report.gap is None:
+        return
+    found = report.disagreements
+    yield _line(f"\nItems whose ratings lie more than {report.gap:g} apart: {len(found):,}", "bold cyan")
+    for one in found[:_DISAGREEMENTS]:
+        yield _line(f"  {_safe(one.item)}: " + ", ".join(f"{_safe(n)} {s:g}" for n, s in one.ratings.items()))
+    if len(found) > _DISAGREEMENTS:
+        yield _line(f"  and {len(found) - _DISAGREEMENTS:,} more (--json has them)")
+    if found:
+        yield _line(f"  second round: capo-data annotate export RUN --consensus-gap {report.gap:g}")
+
+
 def _told(report: AgreementReport) -> Iterator[RenderableType]:
     if report.problems:
         yield _line("\nListed, and left out of the figures", "bold")
-    for kind, problem in report.problems.items():
-        yield _line(f"  {problem['count']:,} {kind.replace('_', ' ')}: {problem['what']}")
-        places = problem["places"][:_PLACES]
-        for place in places:
-            yield _line(f"      {_safe(place)}")
-        if problem["count"] > len(places):
-            yield _line(f"      and {problem['count'] - len(places):,} more")
+    for line in listed(report.problems):
+        yield _line(line)
     for note in report.notes:
         yield _line(f"note: {_safe(note)}")
     for verdict in report.gate:
         value = "undefined" if verdict.value is None else f"{verdict.value:.4g}"
         reason = f" ({_safe(verdict.reason)})" if verdict.reason else ""
+        reason += ", design-weighted" if verdict.weighted else ""
         word, style = ("kept", "green") if verdict.kept else ("MISSED", "bold red")
         yield _line(f"gate: {verdict.condition} {word}: {value}{reason}", style)
+
+
+def listed(problems: Mapping[str, Any]) -> Iterator[str]:
+    """Problems with their counts and first places, a line each."""
+    for kind, problem in problems.items():
+        yield f"  {problem['count']:,} {kind.replace('_', ' ')}: {problem['what']}"
+        places = problem["places"][:_PLACES]
+        yield from (f"      {_safe(place)}" for place in places)
+        if problem["count"] > len(places):
+            yield f"      and {problem['count'] - len(places):,} more"
 
 
 def _safe(text: str) -> str:

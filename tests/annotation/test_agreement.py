@@ -256,6 +256,27 @@ def test_icc_is_its_definition(rows):
         assert found["icc_2_k"].value == pytest.approx(expected[1], rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::Warning:pingouin", "ignore::Warning:pandas", "ignore::Warning:seaborn")
+def test_icc_is_pingouins_to_nine_digits():
+    import pandas as pd
+    import pingouin
+
+    generator = np.random.default_rng(0)
+    tables = [SHROUT_FLEISS, *(generator.integers(1, 8, size) for size in ((20, 3), (400, 7), (5, 2)))]
+    for scores in tables:
+        targets, raters = np.indices(scores.shape)
+        long = pd.DataFrame({"t": targets.ravel(), "r": raters.ravel(), "s": scores.ravel()})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pingouin's own, of pandas
+            table = pingouin.intraclass_corr(long, targets="t", raters="r", ratings="s")
+        theirs = dict(zip(table["Type"], table["ICC"], strict=True))
+        ours = report(scores, scale=Scale(1, 10)).among
+        # Its names of the two differ between versions.
+        assert ours["icc_2_1"].value == pytest.approx(theirs.get("ICC2", theirs.get("ICC(A,1)")), abs=1e-9)
+        assert ours["icc_2_k"].value == pytest.approx(theirs.get("ICC2k", theirs.get("ICC(A,k)")), abs=1e-9)
+
+
 def test_icc_leaves_items_with_gaps_out_and_says_on_how_many_it_rests():
     scores = np.vstack([SHROUT_FLEISS, [[1, NAN, 2, 3]]])
     found = report(scores, scale=Scale(1, 10)).among["icc_2_1"]

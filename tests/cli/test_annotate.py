@@ -63,7 +63,7 @@ def test_the_page_shows_what_the_judge_was_shown(run: Path) -> None:
         user = int(one["item"].split("-")[2])
         row = release_rows.capo_row(user)
         answer = row[one["item"].partition(":")[2]]
-        assert task["data"]["item"] == answer["title"]
+        assert task["data"]["title"] == answer["title"]
         assert task["data"]["rationale"] == answer["rationale"]
         first = task["data"]["history"][0]
         assert first["bought"] == f"1. {row['history'][0]['title']} - rated Excellent"
@@ -94,7 +94,7 @@ def test_the_quality_of_generations_is_asked_with_the_true_item_beside(run: Path
     assert {one["role"] for one in known["items"]} == {"tiny"}
     rater = run / "annotation" / "quality" / "round-1" / "raters" / "ann"
     task = json.loads((rater / "tasks.json").read_text())[0]["data"]
-    assert set(task) == {"capo_id", "history", "item", "rationale", "true_item"}
+    assert set(task) == {"capo_id", "history", "title", "rationale", "true_title"}
     assert "tiny" not in (rater / "tasks.json").read_text()
     assert told("export", run, *asked, "--correct", "target", "--out", tmp_path / "other")["items"] == 6
 
@@ -142,3 +142,135 @@ def test_a_bad_line_of_generations_is_named(run: Path, tmp_path: Path, line: str
     error = told("export", run, "--generations", file, "--correct", "target", "--raters", "ann", code=1)
     assert error["where"] == f"{file}:2"
     assert why in error["why"]
+
+
+# Back, by file.
+
+
+def answered(run: Path, folder: Path, *, turn: int = 1, **of_first: Any) -> list[Path]:
+    """JSON exports of a round, one a rater: 1, 7 and 4 for the first item, else the judge's score."""
+    known = key(run, turn=turn)
+    judge = {one["item"]: int(one["judge"]) for one in known["items"]}
+    first = min(judge)
+    files = []
+    for rater in known["raters"]:
+        tasks = []
+        for at, one in enumerate([one for one in known["tasks"] if one["rater"] == rater]):
+            score = (
+                {"ann": 1, "bo": 7}.get(rater, 4)
+                if one["item"] == first and turn == 1
+                else judge[one["item"]]
+            )
+            control = {"from_name": "rating", "type": "choices", "value": {"choices": [str(score)]}}
+            said = {"from_name": "comment", "type": "textarea", "value": {"text": [f"because {score}"]}}
+            answer = {"completed_by": 1, "was_cancelled": False, "result": [control, said]}
+            if at == 0 and rater == "ann":
+                answer |= of_first
+            tasks.append({"id": at, "data": {"capo_id": one["task"]}, "annotations": [answer]})
+        files.append(folder / f"{rater}-{turn}.json")
+        files[-1].write_text(json.dumps(tasks))
+    return files
+
+
+def pulled(run: Path, files: list[Path], *more: object, code: int = 0) -> dict[str, Any]:
+    flags = [word for file in files for word in ("--file", file)]
+    return told("pull", run, *flags, *more, code=code)
+
+
+def test_without_a_server_the_ratings_come_back_by_file(run: Path, tmp_path: Path) -> None:
+    told("export", run, *RATERS, "--rows", 30, "--repeat", 2, "--stratify", "role")
+    found = pulled(run, answered(run, tmp_path))
+    assert (found["rated"], found["tasks"], found["complete"]) == (96, 96, True)
+    agreed = json.loads(say("agree", "--human", found["ratings"], "--draws", 0, "--json").out)
+    assert (agreed["items"], agreed["ratings"], agreed["judged"]) == (30, 90, 30)
+    assert agreed["judge"]["mean"]["pearson"]["value"] > 0.9
+    assert [part["name"] for part in agreed["roles"]] == ["chosen", "easy_rejected", "hard_rejected"]
+    assert agreed["self_consistency"]["ann"]["exact"]["items"] == 2
+
+
+def test_exports_as_rows_come_back_as_well(run: Path, tmp_path: Path) -> None:
+    told("export", run, "--raters", "ann,bo", "--rows", 10)
+    tasks = [one["task"] for one in key(run)["tasks"]]
+    small = [
+        {"capo_id": one, "title": "Mug", "id": at, "annotator": 1, "annotation_id": at, "rating": "5"}
+        for at, one in enumerate(tasks)
+    ]
+    (tmp_path / "min.json").write_text(json.dumps(small))
+    sheet = "annotation_id,annotator,capo_id,id,rating,title,comment\n"
+    (tmp_path / "rows.csv").write_text(
+        sheet + "".join(f'{at},1,{one},{at},5,"Mug, blue",\n' for at, one in enumerate(tasks))
+    )
+    (tmp_path / "own.csv").write_text("capo_id;rating\n" + "".join(f"{one};5\n" for one in tasks))
+    (tmp_path / "rating.csv").write_text(
+        sheet + "".join(f'{at},1,{one},{at},"[{{""rating"": 5}}]",Mug,\n' for at, one in enumerate(tasks))
+    )
+    for name in ("min.json", "rows.csv", "own.csv", "rating.csv"):
+        assert pulled(run, [tmp_path / name])["rated"] == 20, name
+
+
+def test_what_is_amiss_is_listed_and_sets_the_exit_code(run: Path, tmp_path: Path) -> None:
+    told("export", run, *RATERS, "--rows", 10)
+    files = answered(run, tmp_path, was_cancelled=True)
+    other = tmp_path / "other.csv"
+    other.write_text(f'capo_id,rating\nfeed,4\n{key(run)["tasks"][1]["task"]},4\n"{"x" * 9},4\n')
+    found = pulled(run, [*files[:2], other], code=3)
+    counts = {kind: one["count"] for kind, one in found["problems"].items()}
+    assert counts == {"skipped": 1, "missing": 10, "unknown": 2, "duplicate": 1}
+    assert any(f"{other}:2" in place for place in found["problems"]["unknown"]["places"])
+    assert pulled(run, [*files[:2], other], "--allow-partial")["rated"] == 19
+    said = say("annotate", "pull", run, *(w for f in files for w in ("--file", f)))
+    assert "1 skipped: a task that its rater skipped" in said.out
+    assert "--allow-partial accepts that" in said.err
+
+
+def test_a_second_round_settles_what_is_far_apart(run: Path, tmp_path: Path) -> None:
+    told("export", run, *RATERS, "--rows", 20)
+    first = answered(run, tmp_path)
+    ratings = pulled(run, first)["ratings"]
+    listed = json.loads(say("agree", "--human", ratings, "--consensus-gap", 4, "--draws", 0, "--json").out)
+    (far,) = listed["consensus"]["items"]
+    assert far["ratings"] == {"ann": 1, "bo": 7, "cy": 4}
+    found = told("export", run, "--consensus-gap", 4)
+    assert (found["round"], found["items"], found["raters"]) == (2, 1, ["ann", "bo", "cy"])
+    part = run / "annotation" / "coherence" / "round-2" / "raters" / "bo" / "tasks.json"
+    (task,) = json.loads(part.read_text())
+    assert task["data"]["first_round"] == "Ratings: 1, 4, 7\n- because 1\n- because 4\n- because 7"
+    assert "ann" not in json.dumps(task["data"]["first_round"])
+    done = pulled(run, first + answered(run, tmp_path, turn=2))
+    assert (done["rated"], done["tasks"]) == (63, 63)
+    agreed = json.loads(say("agree", "--human", ratings, "--draws", 0, "--json").out)
+    assert agreed["ratings"] == 60
+    before, after = (agreed["judge"]["mean"], agreed["after_consensus"]["judge"]["mean"])
+    assert after["pearson"]["value"] == pytest.approx(1)
+    assert before["pearson"]["value"] < 1
+    shown = say("agree", "--human", ratings, "--draws", 0).out
+    assert "Second round: before, independent; after, no longer independent" in shown
+
+
+def test_where_all_agree_there_is_nothing_to_settle(run: Path, tmp_path: Path) -> None:
+    told("export", run, *RATERS, "--rows", 10)
+    pulled(run, answered(run, tmp_path))
+    found = told("export", run, "--consensus-gap", 6)
+    assert (found["items"], found["folder"]) == (0, "")
+    assert "nothing to settle" in found["notes"][0]
+
+
+def test_a_second_round_needs_the_first_ones_ratings(run: Path) -> None:
+    told("export", run, *RATERS, "--rows", 10)
+    error = told("export", run, "--consensus-gap", 4, code=2)
+    assert "annotate pull" in error["next"]
+
+
+@pytest.mark.parametrize("command", ["push", "status", "pull"])
+def test_what_is_not_there_is_named(run: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
+    assert told(command, run, code=2)["what"] == "there is no export here"
+    told("export", run, "--raters", "ann", "--rows", 5)
+    assert told(command, run, code=2)["what"] == "the address of the Label Studio server is needed"
+    error = told(command, run, "--url", "http://127.0.0.1:9", code=2)
+    assert error["where"] == "the environment variable LABEL_STUDIO_API_KEY"
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "a secret token")
+    said = say("annotate", command, run, "--url", "http://127.0.0.1:9")
+    assert said.code == 1
+    assert "Label Studio cannot be reached" in said.err
+    assert "a secret token" not in said.err
