@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -57,30 +57,53 @@ async def ask_all(
         PartialError: Drained, or nothing answered for minutes.
         BudgetReached, JudgeError, RunError: See `judges.ask.Asker.answer`.
     """
-    askers = _askers(prompts, judges, journal, where, prices, report)
-    panels = {name: Panel(judges[name], askers[name], prompts) for name in judges}
-    asked = bench(prompts, panels, lazy=where.lazy)
+    asked = askers(prompts, judges, journal, where, prices, report)
+    panels = {name: Panel(judges[name], asked[name], prompts) for name in judges}
+    roles = bench(prompts, panels, lazy=where.lazy)
+    workers = where.concurrency * max(1, len(where.base_urls))
+    await attended(asked, judges, where, report, lambda: roles.judge(instances, workers, report))
+    return {name: asdict(asker.progress()) for name, asker in asked.items()}
+
+
+async def attended(
+    asked: Mapping[str, Asker | Collector],
+    judges: Mapping[str, Judge],
+    where: Settings,
+    report: Reporter,
+    work: Callable[[], Coroutine[Any, Any, Any]],
+) -> None:
+    """Does work that asks; what Ctrl-C means is told with `ask_all`. The judges are closed at the end.
+
+    Args:
+        asked: The askers that the work uses.
+        judges: Their judges.
+        where: The run's folder, for errors.
+        report: Told of an interruption.
+        work: Begins the work.
+
+    Raises:
+        PartialError: Drained.
+    """
 
     async def drain() -> None:
-        await asyncio.gather(*(asker.drain() for asker in askers.values()))
+        await asyncio.gather(*(asker.drain() for asker in asked.values()))
 
     draining: list[asyncio.Task[None]] = []
 
-    batches = [asker for asker in askers.values() if isinstance(asker, Collector)]
+    batches = [asker for asker in asked.values() if isinstance(asker, Collector)]
 
     def interrupted() -> None:
         if draining:
             report.finish()  # a display that is shown gives the cursor back
             os._exit(130)
-        sent = sum(_under_way(asker) for asker in askers.values() if isinstance(asker, Asker))
+        sent = sum(_under_way(asker) for asker in asked.values() if isinstance(asker, Asker))
         report.note(f"finishing {sent} requests; press Ctrl-C again to leave at once")
         draining.append(asyncio.get_running_loop().create_task(drain()))
 
     try:
         with _on_interrupt(interrupted), rare_collections():
-            workers = where.concurrency * max(1, len(where.base_urls))
             await asyncio.gather(*(batch.resume() for batch in batches))
-            await asked.judge(instances, workers, report)
+            await work()
             if draining:  # what was in flight was the last there was to ask
                 raise Drained
             await asyncio.gather(*(batch.send() for batch in batches))
@@ -96,10 +119,9 @@ async def ask_all(
             await batch.close()
         for judge in judges.values():
             await judge.close()
-    return {name: asdict(asker.progress()) for name, asker in askers.items()}
 
 
-def _askers(
+def askers(
     prompts: Prompts,
     judges: dict[str, Judge],
     journal: Journal,
@@ -107,14 +129,15 @@ def _askers(
     prices: PriceTable,
     report: Reporter,
 ) -> dict[str, Asker | Collector]:
+    """An asker for each judge; they spend from one purse."""
     purse = Purse()  # --max-cost is for all judges together
-    askers: dict[str, Asker | Collector] = {}
+    found: dict[str, Asker | Collector] = {}
     for name, judge in judges.items():
         budget = Budget(
             where.max_cost, price_of(name, prompts.recipe, where, prices), journal.usage(name), purse
         )
         if isinstance(judge, OpenAIBatchJudge):
-            askers[name] = Collector(
+            found[name] = Collector(
                 judge,
                 journal,
                 where.out,
@@ -126,7 +149,7 @@ def _askers(
                 retry_refused=where.retry_refused,
             )
             continue
-        askers[name] = Asker(
+        found[name] = Asker(
             judge,
             journal,
             concurrency=where.concurrency,
@@ -139,7 +162,7 @@ def _askers(
             resume=f"run again: {where.command}" if where.command else "run the same command again",
             tell=report.note,
         )
-    return askers
+    return found
 
 
 def price_of(name: str, recipe: Recipe, where: Settings, prices: PriceTable) -> Price | None:

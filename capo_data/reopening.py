@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from capo_data import asking, given
 from capo_data.errors import RunError, UsageError
 from capo_data.judges import choose
+from capo_data.judges.lexical import LexicalJudge
 from capo_data.prompting import Prompts
 from capo_data.records import Judge, RatingScale, Reporter, SourceRequest, StagedSource
 from capo_data.run import Run, opened, read_manifest, recover
@@ -44,7 +45,14 @@ class Reopened:
     @cached_property
     def judges(self) -> dict[str, Judge]:
         """The run's judges by name; made without a look at whether they can be asked."""
-        return asking.judges_of(self.prompts, self.build.where, self.build.lexical(self.data))
+        names = {self.build.recipe.judges.capo, self.build.recipe.judges.sft}
+        return asking.judges_of(
+            self.prompts, self.build.where, self.lexical() if "lexical" in names else None
+        )
+
+    def lexical(self) -> LexicalJudge:
+        """The built-in judge with the run's levels, whether or not the recipe names it."""
+        return self.build.fitted(self.data)
 
     def check_available(self) -> None:
         """Refuses judges that cannot be asked here.

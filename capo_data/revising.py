@@ -24,8 +24,9 @@ from capo_data.judging import Panel, Replay, Verdict
 from capo_data.plan import Confirm
 from capo_data.prompting import show
 from capo_data.records import Instance, Judge, Judgement, JudgeRequest, Reporter, SilentReporter, Usage
-from capo_data.release import changes
+from capo_data.release import card_audit, changes
 from capo_data.reopening import Reopened, reopened
+from capo_data.run import Run, read_json
 
 # Statuses of a judgement that are no parser's: never answered, and refused for good with that HTTP status.
 _OTHERS = ("failed", "http_400")
@@ -270,8 +271,21 @@ def _published(
     before = changes.snapshot(run.dataset)
     tally, _ = found.build.publish(run, found.data, found.judges, journal)
     compared = changes.compare(before, changes.snapshot(run.dataset))
+    _keep_audit(run, found.build.report)
     reasons = changes.dropped_reasons(run.dropped)
     return Revision(run.folder, statuses, asked, judging, compared, reasons, tally.failed)
+
+
+def _keep_audit(run: Run, report: Reporter) -> None:
+    """Puts the audit's section back into the card that was written anew, if it is about the same rows."""
+    path = run.folder / "audit" / "audit.json"
+    if not path.exists():
+        return
+    audit = read_json(path)
+    if audit["dataset"] == changes.fingerprint(changes.snapshot(run.dataset)):
+        card_audit.put(run.dataset, audit)
+    else:
+        report.note(f"rows changed, so the audit left the card: capo-data judge audit {run.folder}")
 
 
 def _known(status: Sequence[str]) -> frozenset[str]:

@@ -339,8 +339,11 @@ class Build:
 
     def lexical(self, data: Data) -> LexicalJudge | None:
         """The built-in judge, its levels set by a sample of the data; None where no role has it."""
-        if "lexical" not in (self.recipe.judges.capo, self.recipe.judges.sft):
-            return None
+        named = "lexical" in (self.recipe.judges.capo, self.recipe.judges.sft)
+        return self.fitted(data) if named else None
+
+    def fitted(self, data: Data) -> LexicalJudge:
+        """The built-in judge, fitted to the run's catalogue and histories."""
         return calibration.fit(
             data.histories.buckets,
             data.pool,

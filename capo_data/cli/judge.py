@@ -22,7 +22,7 @@ RunFolder = Annotated[Path, typer.Argument(help="A run's folder.")]
 def add(app: typer.Typer) -> None:
     """Registers the commands."""
     group = typer.Typer(
-        help="Look at a run's answers: read anew, asked again.",
+        help="Look at a run's answers: read anew, asked again, audited.",
         no_args_is_help=True,
         rich_markup_mode=None,
         context_settings={"max_content_width": 100},
@@ -46,6 +46,13 @@ def add(app: typer.Typer) -> None:
             "capo-data judge batches runs/clothing --cancel all",
         )
     )(batches)
+    group.command(
+        epilog=examples(
+            "capo-data judge audit runs/clothing --rows 100 --yes",
+            "capo-data judge audit runs/clothing --only repeat --only shuffled",
+            "capo-data judge audit runs/clothing --second-judge openai:gpt-4o-mini --max-cost 5",
+        )
+    )(audit)
     app.add_typer(group, name="judge")
 
 
@@ -104,6 +111,45 @@ def again(
             confirm=console.confirm,
         )
         _show(console, found)
+
+
+def audit(
+    run: RunFolder,
+    rows: Annotated[int, Option(min=1, help="Rows of capo to ask about.")] = 200,
+    only: Annotated[
+        list[str] | None, Option(help="repeat, order, titles, shuffled, second, length or role; repeat it.")
+    ] = None,
+    second_judge: Annotated[str | None, Option(help="Another judge to compare with.")] = None,
+    second_base_url: Annotated[list[str] | None, Option(help="Its addresses; OpenAI without it.")] = None,
+    seed: Annotated[int, Option(min=0, help="Keys the sample and all that is drawn.")] = 0,
+    draws: Annotated[int, Option(min=1, help="Of the bootstrap.")] = 1_000,
+    base_url: Annotated[
+        list[str] | None, Option(help="The judge's addresses; the run's own by default.")
+    ] = None,
+    concurrency: Annotated[int, Option(min=1, help="Requests in flight at each server at most.")] = 128,
+    timeout: Annotated[float, Option(min=1, help="Seconds a request may take in all.")] = 600.0,
+    max_cost: Annotated[
+        float | None, Option(min=0, help="Stop (exit 4) before the audit has cost more USD.")
+    ] = None,
+    prices: Annotated[Path | None, Option(help="A price table of your own.")] = None,
+    yes: Annotated[bool, Option("--yes", "-y", help="Agree to paid requests.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how far scores and rationales can be trusted: ask again, in changed form, and compare."""
+    given = {name: value for name, value in locals().items() if name not in {"json", "quiet"}}
+    for several in ("only", "second_base_url", "base_url"):
+        given[several] = given[several] or ()
+    console = Console(as_json=json, quiet=quiet)
+    with console.errors():
+        from capo_data import judge
+        from capo_data.cli.audit_text import shown
+
+        found = judge.audit(**given, report=console.reporter, confirm=console.confirm)
+        console.result(found.as_dict(), lambda: shown(found))
+        if found.unanswered:
+            console.note(f"{found.unanswered:,} requests got no answer: the same command asks for them")
+            raise typer.Exit(PartialError.exit_code)
 
 
 def _show(console: Console, found: Revision) -> None:
