@@ -18,8 +18,9 @@ from capo_data.extras import need
 from capo_data.judges import choose
 from capo_data.judges.cost import PriceTable, load_prices
 from capo_data.judges.journal import Journal, answer_key
+from capo_data.judges.limits import ANSWER_TOKENS
 from capo_data.judging import Panel, Replay
-from capo_data.plan import ANSWER_TOKENS, Confirm
+from capo_data.plan import Confirm
 from capo_data.recipe import JudgesPart
 from capo_data.records import Judge, Judgement, Reporter, SilentReporter
 from capo_data.release import card_audit, changes
@@ -212,9 +213,7 @@ class _Desk:
         prompts = replace(self.found.prompts, recipe=self.recipe)
         askers = asking.askers(prompts, self.judges, journal, self.where, table, report)
         panels = {name: Panel(self.judges[name], askers[name], prompts) for name in self.names}
-        stored = {
-            name: Panel(judge, Replay(judge, journal), prompts) for name, judge in self.judges.items()
-        }
+        stored = {name: Panel(judge, Replay(judge, journal), prompts) for name, judge in self.judges.items()}
 
         async def work() -> None:
             workers = self.where.concurrency * max(1, len(self.where.base_urls))
@@ -257,12 +256,18 @@ def _bill(asks: Sequence[Ask], desk: _Desk, journal: Journal, table: PriceTable)
         if journal.get(answer_key(judge.identity, asks_of.body_of(ask, prompts, judge))) is None:
             open_.setdefault((ask.check, ask.judge), []).append(asks_of.characters(ask, prompts))
     entries = []
+    with Journal(desk.found.run.journal) as built:
+        took = {name: built.usage(name) for name in desk.names}
     for (check, name), sizes in open_.items():
-        free = name == "lexical"
-        tokens = 0 if free else sum(sizes) / recipe.prompt.characters_per_token
-        answers = 0 if free else len(sizes) * min(ANSWER_TOKENS, recipe.judges.max_answer_tokens)
+        count, before = len(sizes), took[name]
+        if before.prompt_tokens or name == "lexical":  # what the build's requests took
+            tokens = before.prompt_tokens / max(1, before.requests) * count
+            answers = before.answer_tokens / max(1, before.requests) * count
+        else:
+            tokens = sum(sizes) / recipe.prompt.characters_per_token
+            answers = float(count * min(ANSWER_TOKENS, recipe.judges.max_answer_tokens))
         price = asking.price_of(name, recipe, desk.where, table)
-        entries.append(bill.entry(check, name, len(sizes), tokens, answers, price))
+        entries.append(bill.entry(check, name, count, tokens, answers, price))
     return bill.Bill(tuple(entries), table.date)
 
 

@@ -132,7 +132,7 @@ def test_a_judge_that_knows_whose_history_it_reads_scores_lower_with_another_s(t
         )
         audited = True
         found = capo_data.judge.audit(tmp_path / "run", rows=ROWS, only=["shuffled"], draws=50, yes=True)
-    assert found.values["checks"]["shuffled"][""]["figures"]["mean_difference"]["value"] == -3
+    assert found.values["checks"]["shuffled"][""]["figures"]["mean_difference"]["value"] < -2
     assert found.values["checks"]["shuffled"][""]["figures"]["mean_difference"]["high"] < 0
 
 
