@@ -70,6 +70,7 @@ def push(
     from capo_data.release import push as pushing
 
     console = Console(as_json=json, quiet=quiet)
+    _bars(console)
     with console.errors():
         done = pushing.push(
             run,
@@ -102,6 +103,7 @@ def pull(
     from capo_data.release import push as pushing
 
     console = Console(as_json=json, quiet=quiet)
+    _bars(console)
     with console.errors():
         folder = pushing.pull(repository, revision=revision, out=out, report=console.reporter)
         console.result({"dataset": str(folder)}, lambda: f"dataset: {folder} (validated)")
@@ -144,6 +146,15 @@ def rehydrate(
         console.result(done.as_dict(), lambda: _rehydrated(done))
         if done.missing:
             raise typer.Exit(PartialError.exit_code)
+
+
+def _bars(console: Console) -> None:
+    """The library's progress bars, where somebody watches."""
+    import sys
+
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    (enable_progress_bars if console.talks and sys.stderr.isatty() else disable_progress_bars)()
 
 
 def _pushed(done: PushResult) -> str:

@@ -84,7 +84,7 @@ def render(facts: Mapping[str, Any]) -> str:
         "judge_limits": _judge_limits(facts),
         "people": words.PEOPLE[kind == "demo"],
         "text": words.TEXT[kind == "demo"],
-        "license_note": "" if release or kind == "demo" else words.NO_LICENSE,
+        "license_note": "" if kind == "demo" else "." if release else words.NO_LICENSE,
         **{f"rows_{name}": number(rows[name]) for name in ("sft", "capo", "validation", "test", "dpo")},
     }
     template = files(__package__).joinpath("card.md.template").read_text(encoding="utf-8")
