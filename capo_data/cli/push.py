@@ -152,7 +152,7 @@ def _bars(console: Console) -> None:
     """The library's progress bars, where somebody watches."""
     import sys
 
-    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
     (enable_progress_bars if console.talks and sys.stderr.isatty() else disable_progress_bars)()
 

@@ -51,7 +51,6 @@ def render(facts: Mapping[str, Any]) -> str:
         "agreement": sections.measured(
             "Agreement with human raters", sections.raters(facts), facts.get("agreement")
         ),
-        "audit": sections.measured("Audit of the judge", words.AUDIT, facts.get("audit")),
         "redacted": words.REDACTED if release.get("redacted") else "",
         "language": words.LANGUAGE.format(languages=sections.languages(release)),
         "personal": sections.personal(release),

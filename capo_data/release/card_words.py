@@ -119,7 +119,6 @@ LANGUAGE = (
 )
 NO_LICENSE = "; no licence is granted for them here."
 
-AUDIT = "Measured by `capo-data audit` on the run; brackets are 95% intervals."
 REDACTED = (
     "- Masks stand in the texts where a scan found an e-mail address (`[e-mail]`), a phone number (`[phone]`)"
     " or an order id\n  (`[order id]`).\n"

@@ -1,21 +1,22 @@
 """What the card of a run tells, from the run's manifest and from what was measured beside it.
 
-RUN/agreement.json   what `capo-data agree --run RUN --json` printed
-RUN/audit.json       what `capo-data audit RUN` left there
+RUN/agreement.json      what `capo-data agree --run RUN --json` printed
+RUN/audit/audit.json    what `capo-data judge audit RUN` left there, if it is of the dataset as it is now
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from capo_data.errors import RunError
+from capo_data.release import changes
 from capo_data.run import read_json, read_manifest
 
 AGREEMENT = "agreement.json"
-AUDIT = "audit.json"
-_FIGURES = 40  # of an audit in the card; the rest stands in its own file
+AUDIT = "audit/audit.json"
+_OF_AUDIT = ("judge", "second_judge", "rows", "seed", "checks")  # what the card's section is made of
 
 
 def of_run(folder: Path) -> dict[str, Any]:
@@ -40,10 +41,12 @@ def of_run(folder: Path) -> dict[str, Any]:
             " saves asking again",
         )
     facts = {**manifest["card"], "counts": manifest["counts"], "scores": manifest["scores"]}
-    for name, read in ((AGREEMENT, agreement), (AUDIT, audit)):
-        path = folder / name
-        if path.exists():
-            facts[name.removesuffix(".json")] = read(read_json(path))
+    if (folder / AGREEMENT).exists():
+        facts["agreement"] = agreement(read_json(folder / AGREEMENT))
+    if (folder / AUDIT).exists():
+        found = read_json(folder / AUDIT)
+        if found["dataset"] == changes.fingerprint(changes.snapshot(folder / "dataset")):
+            facts["audit"] = {name: found.get(name) for name in _OF_AUDIT}
     return facts
 
 
@@ -75,23 +78,3 @@ def agreement(report: Mapping[str, Any]) -> dict[str, Any]:
         "scale": report.get("scale"),
         "figures": figures,
     }
-
-
-def audit(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card tells of an audit: its figures, flattened, in their order.
-
-    A figure is a number, or a mapping with `value` and perhaps `low` and `high`.
-    """
-    found = dict(_figures(report.get("card", report)))
-    return {"figures": dict(list(found.items())[:_FIGURES])}
-
-
-def _figures(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, value in values.items():
-        label = f"{prefix}{name}".replace("_", " ")
-        if isinstance(value, Mapping) and "value" in value:
-            yield label, {part: value.get(part) for part in ("value", "low", "high")}
-        elif isinstance(value, Mapping):
-            yield from _figures(value, f"{label}: ")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield label, {"value": value, "low": None, "high": None}

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from capo_data.errors import UsageError
 from capo_data.records import Reporter, SilentReporter
-from capo_data.release import card, croissant, facts, figures, terms
+from capo_data.release import card, card_audit, croissant, facts, figures, terms
 from capo_data.release.cleaning import DROPPED, Cleaner
 from capo_data.release.dataset import README, assemble, files_of, open_config, uncompressed
 from capo_data.release.front_matter import TEXTS
@@ -124,6 +124,7 @@ def write(folder: Path, parts: Mapping[tuple[str, str], list[Path]], told: Mappi
     whole = {**told, "counts": counts}
     whole["figures"] = _figures(folder, whole)
     (folder / README).write_text(card.render(whole), encoding="utf-8", newline="\n")
+    card_audit.put(folder, whole.get("audit"))
     text = json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     (folder / FACTS).write_text(text, encoding="utf-8", newline="\n")
     croissant.write(folder, whole)

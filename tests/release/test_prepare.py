@@ -23,7 +23,7 @@ import capo_data
 import releases
 from capo_data import settings
 from capo_data.errors import ContractError, RunError, SourceError, UsageError
-from capo_data.release import cleaning, prepare
+from capo_data.release import changes, cleaning, prepare
 from capo_data.release.dataset import read_row
 from capo_data.release.prepare import Choices
 from capo_data.release.schema import SPLITS, table
@@ -295,14 +295,29 @@ def test_agreement_and_audit_of_the_run_stand_in_the_card(run: Path) -> None:
         "judge": {"mean": {"spearman": figure}, "rounded_mean": {"qwk": {**figure, "value": None}}},
     }
     (run / "agreement.json").write_text(json.dumps(agreement))
-    (run / "audit.json").write_text(json.dumps({"flips": {"share": 0.125, "rows": 8}}))
+    figures = {
+        name: {"value": 0.875, "low": 0.8, "high": 0.9} for name in ("exact", "mean_absolute_difference")
+    }
+    found = {name: {**figure, "items": 40, "reason": ""} for name, figure in figures.items()}
+    audit = {
+        "judge": "lexical",
+        "second_judge": None,
+        "rows": 40,
+        "seed": 0,
+        "dataset": changes.fingerprint(changes.snapshot(run / "dataset")),
+        "checks": {"repeat": {"": {"figures": found}}},
+    }
+    (run / "audit").mkdir()
+    (run / "audit" / "audit.json").write_text(json.dumps(audit))
     ready = prepare.prepare(run, SHOP)
     card = (ready.folder / "README.md").read_text()
     assert "2 human raters and the judge of `capo` on 40 items, scale 1-7" in card
     assert r"| Spearman's rho, judge and the raters' mean | 0.610 \[" not in card
     assert "| Spearman's rho, judge and the raters' mean | 0.610 [0.500, 0.700] |" in card
     assert "| QWK, judge and the raters' rounded mean | undefined |" in card
-    assert "| flips: share | 0.125 |" in card
+    assert r"| asked again: same score | 0.875 | \[0.800, 0.900\] | 40 |" in card
+    (run / "audit" / "audit.json").write_text(json.dumps({**audit, "dataset": "another"}))
+    assert "asked again" not in (prepare.prepare(run, SHOP).folder / "README.md").read_text()
     assert "ann" not in json.dumps(ready.facts["agreement"])
 
 
