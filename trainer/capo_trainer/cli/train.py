@@ -188,6 +188,6 @@ def _told(facts: dict[str, Any]) -> str:
         lines.append(f"  loss {first['loss']:.4f} -> {last['loss']:.4f}")
     if "accuracy" in last:
         lines.append(f"  accuracy {last['accuracy']:.2f}, margin {last['margin']:+.3f}")
-    follow = "prefer {dataset} --adapter {out}" if facts["stage"] == "sft" else "eval {dataset} --run {out}"
+    follow = "prefer {dataset} --adapter {out}" if facts["stage"] == "sft" else "eval {dataset} --model {out}"
     lines.append(f"next: capo-train {follow.format(**facts)}")
     return "\n".join(lines)
