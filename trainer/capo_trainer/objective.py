@@ -142,6 +142,8 @@ class Objective(nn.Module):
         self.how = how
         self.reference = reference
         self.calibrator = calibrator
+        # Which layers a sharded run wraps one by one; accelerate asks the outermost module.
+        self._no_split_modules = list(getattr(_bare(policy), "_no_split_modules", None) or ())
         # In a list: no parameter of this module, so neither trained, nor saved, nor wrapped.
         self.reference_copy = [] if reference_copy is None else [reference_copy]
 
@@ -226,6 +228,11 @@ class Objective(nn.Module):
         calibrated = self.calibrator(batch.encodings, batch.scores)
         found: Tensor = calibrated.weights
         return found.detach() if self.run.calibration.mode != "joint" else found, calibrated
+
+
+def _bare(policy: Any) -> Any:
+    """The model of transformers within peft's wrapper."""
+    return policy.get_base_model() if hasattr(policy, "get_base_model") else policy
 
 
 def _finite(ids: Sequence[str], values: Tensor) -> None:

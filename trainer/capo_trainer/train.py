@@ -103,11 +103,13 @@ def train(
         talk.note(f"goes on from {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.save_model(str(config.out))
+    facts = {**facts, "steps": trainer.state.global_step}
     if loop.rank() == 0:
         if config.stage == "prefer" and config.loss == "capo":
             write_weights(assembled, config.out)
-        facts = {**facts, **_outcome(folder, trainer.state.global_step), "finished": True}
+        facts = {**facts, **_ends(folder), "finished": True}
         folder.write(facts)
+    trainer.accelerator.wait_for_everyone()  # a process that leaves earlier takes the others with it
     return facts
 
 
@@ -216,10 +218,9 @@ def describe(assembled: Assembled) -> dict[str, Any]:
     }
 
 
-def _outcome(folder: RunFolder, steps: int) -> dict[str, Any]:
+def _ends(folder: RunFolder) -> dict[str, Any]:
     lines = read_metrics(folder.path) if folder.metrics.exists() else []
-    ends = {"first": lines[0], "last": lines[-1]} if lines else {}
-    return {"steps": steps, **ends}
+    return {"first": lines[0], "last": lines[-1]} if lines else {}
 
 
 def _dtype(config: TrainConfig) -> torch.dtype:

@@ -34,13 +34,17 @@ class Console:
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
-        self.talks = not (as_json or quiet)
+        # Of the processes that torchrun or accelerate started, the first speaks for all.
+        self.speaks = os.environ.get("RANK", "0") == "0"
+        self.talks = self.speaks and not (as_json or quiet)
         self._live = ""
         self._drawn = 0.0
 
     def result(self, values: Mapping[str, Any], human: Callable[[], object]) -> None:
         """The command's result: JSON for machines, whatever `human` returns (rich or text) for people."""
         self.finish()
+        if not self.speaks:
+            return
         if self.as_json:
             # A terminal would act on control characters that stand in somebody's text.
             print(json.dumps(values, indent=2, ensure_ascii=sys.stdout.isatty(), sort_keys=True))
