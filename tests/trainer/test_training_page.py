@@ -1,6 +1,6 @@
 """`docs/training.md` says what the trainer does: commands that can be typed, flags and fields that exist.
 
-`python tests/trainer/test_docs.py` writes its table of fields.
+`python tests/trainer/test_training_page.py` writes its table of fields.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def lines() -> str:
 def test_every_field_is_listed_with_its_default():
     found = TABLE.search(PAGE.read_text())
     assert found is not None
-    assert found[2] == lines(), "run: python tests/trainer/test_docs.py"
+    assert found[2] == lines(), "run: python tests/trainer/test_training_page.py"
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero2"])
