@@ -1,22 +1,10 @@
-"""What tests share: real data where it lies, a salt of their own, shops small enough to think about."""
+"""What tests share: a salt, a cache and a home of their own."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["vllm_server"]
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-def real_data(name: str) -> Path:
-    """A folder of the real data; the test is skipped where it is absent."""
-    folder = DATA / name
-    if not folder.exists():
-        pytest.skip(f"real data not here: {folder}")
-    return folder
 
 
 @pytest.fixture(autouse=True)

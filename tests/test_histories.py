@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import real_data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from real_data import real_data
 from shops import Event, catalogue, stage, walk
 
 from capo_data import histories, sources

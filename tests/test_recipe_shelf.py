@@ -6,10 +6,10 @@ from pathlib import Path
 
 import builds
 import capo_releases
-import conftest
 import pytest
 import yaml
 from command_line import say
+from real_data import real_data
 
 import capo_data
 from capo_data import domains, recipe_shelf
@@ -36,7 +36,7 @@ def test_a_file_with_the_text_of_a_shipped_recipe_is_that_recipe(domain: str, tm
 
 
 def test_a_build_by_domain_and_one_by_recipe_file_are_the_same_to_the_byte(tmp_path: Path) -> None:
-    source = conftest.real_data("all_beauty_5core_2023")
+    source = real_data("all_beauty_5core_2023")
     mine = tmp_path / "mine.yaml"
     mine.write_text(capo_releases.recipe_text("beauty"))
     given = {"source": source, "judge": "lexical", "users": 40, "cache": tmp_path / "cache"}

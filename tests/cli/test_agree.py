@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import release_rows
 import typer
-from conftest import real_data
+from real_data import real_data
 from typer.testing import CliRunner
 
 from capo_data.agreeing import agree

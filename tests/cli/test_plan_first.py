@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from builds import capo_data, small_recipe
 from command_line import Terminal, say
-from conftest import real_data
 from hub_server import Hub, serve
 from judge_server import running
+from real_data import real_data
 
 from capo_data.sources.download import REPOSITORY
 

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import conftest
 import hub_repository
 import pyarrow.parquet as pq
 import pytest
+from real_data import real_data
 
 import capo_data
 import releases
@@ -74,7 +74,7 @@ def test_a_build_of_the_demo_shop(tmp_path):
 
 
 def test_a_build_of_real_reviews(tmp_path):
-    source = conftest.real_data("all_beauty_5core_2023")
+    source = real_data("all_beauty_5core_2023")
     places = {"out": tmp_path / "run", "cache": tmp_path / "cache"}
     built = capo_data.build("beauty", source=source, judge="lexical", users=60, **places)
     found = is_opened_whole(built.dataset, tmp_path / "hf")

@@ -10,7 +10,7 @@ import pytest
 import release_rows
 from builds import capo_data as run
 from chromium import browser, complaints, look, requests, wait
-from conftest import real_data
+from real_data import real_data
 from test_report import FORMULA, HTML, LONG, nasty_rows
 
 import capo_data

@@ -1,7 +1,8 @@
 """What a recommender answered: `generations.jsonl`, one line a sample, and how an answer is understood.
 
-The file is what `capo-train eval` scores and `capo-data rate` judges. While it is being made, whole instances
-are added to `generations.jsonl.part`; the finished file appears at once, in the dataset's order.
+The file is what `capo-train eval` scores and `capo-data annotate export --generations` shows to raters. While
+it is being made, whole instances are added to `generations.jsonl.part`; the finished file appears at once, in
+the dataset's order.
 """
 
 from __future__ import annotations

@@ -69,7 +69,8 @@ def generate(
 ) -> None:
     """Let a model answer the candidate sets of a dataset: rationale and item, several samples each.
 
-    An interrupted run goes on where it stopped. The file is what `capo-train eval` and `capo-data rate` read.
+    An interrupted run goes on where it stopped. The file is what `capo-train eval` and
+    `capo-data annotate export --generations` read.
     """
     console = Console(as_json=json, quiet=quiet)
     with console.errors():
