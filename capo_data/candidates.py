@@ -230,7 +230,7 @@ def draw(
     key = np.array(keys, dtype=np.uint64)
     own = _own_titles(pool, seen)
     picked = np.full((len(key), need), -1, dtype=np.int64)
-    left = np.arange(len(key))
+    left: NDArray[np.intp] = np.arange(len(key))
     for draws in (need + 8, _MOST_DRAWS):  # a few spare draws settle nearly every decision at once
         rows, complete = _reject(pool, key[left], own, left, draws, need, settings.negatives)
         picked[left[complete]] = rows

@@ -41,7 +41,8 @@ class Rows:
             design: Weights of the items, which tell them apart as well.
         """
         table = np.column_stack(columns if design is None else (*columns, design))
-        code, size = np.zeros(len(table), dtype=np.int64), 1
+        code: Places = np.zeros(len(table), dtype=np.intp)
+        size = 1
         for column in table.T:
             values, place = np.unique(column, return_inverse=True)
             if size * len(values) > _CODES:

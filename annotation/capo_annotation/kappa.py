@@ -55,9 +55,9 @@ class Table:
 
 def disagreement(size: int, weighting: str) -> Floats:
     """The cost of each pair of labels."""
-    apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size))).astype(np.float64)
+    apart: Floats = np.abs(np.subtract.outer(np.arange(size), np.arange(size))).astype(np.float64)
     if weighting == "quadratic":
-        return apart**2
+        return np.square(apart)
     return apart if weighting == "linear" else np.sign(apart)
 
 

@@ -246,7 +246,7 @@ def _choose(shop: Shop, first: int, last: int) -> Choices:
     by_taste = unit(bits_of(shop.seed, "whim", user, slot)) > shop.size.whims / 100
     item = np.zeros(local.size, np.int64)
     follows = by_taste.copy()
-    pending = np.arange(local.size)
+    pending: NDArray[np.intp] = np.arange(local.size)
     attempt = 0
     while pending.size:  # nobody takes the same item twice: whoever does chooses again
         browses = by_taste[pending] & (attempt < _PATIENCE)

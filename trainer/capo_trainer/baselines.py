@@ -90,7 +90,7 @@ def tfidf_scores(rows: Sequence[Mapping[str, Any]]) -> list[Floats]:
         return []
     place = {item: number for number, item in enumerate(titles)}
     matrix = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b").fit_transform(titles.values())
-    found = []
+    found: list[Floats] = []
     for row in rows:
         seen = sorted({place[entry["item_id"]] for entry in row["history"]})
         shown = [place[candidate["item_id"]] for candidate in row["candidates"]]

@@ -130,8 +130,8 @@ def _sample(model: Any, prompts: Sequence[Asked], end: int, sampling: Sampling) 
             position = position + 1
             written.append(_next(logits, draws[:, step], sampling.temperature))
             over |= written[-1] == end
-    drawn = torch.stack(written, 1).cpu().numpy().astype(np.int32)
-    ended = [row[: int(np.argmax(row == end))] if (row == end).any() else row for row in drawn]
+    drawn: Ids = torch.stack(written, 1).cpu().numpy().astype(np.int32)
+    ended: list[Ids] = [row[: int(np.argmax(row == end))] if (row == end).any() else row for row in drawn]
     each = [ended[start : start + count] for start in range(0, len(ended), count)]
     return [texts * (sampling.samples // count) for texts in each]
 

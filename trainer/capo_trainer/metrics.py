@@ -35,7 +35,8 @@ def ndcg(ranks: Ranks, k: int) -> Floats:
         ranks: As in `hit_rate`, shape [N].
         k: At least 1.
     """
-    return hit_rate(ranks, k) / np.log2(np.maximum(ranks, 1) + 1.0)
+    discount: Floats = np.log2(np.maximum(ranks, 1) + 1.0)
+    return hit_rate(ranks, k) / discount
 
 
 def hit_rate_expected(p: Floats, k: int) -> Floats:
