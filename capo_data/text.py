@@ -10,6 +10,7 @@ import unicodedata
 _TAG = re.compile(r"<[/!]?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SPACE = re.compile(r"\s+")
+_JOINERS = "\u200c\u200d"  # needed by several scripts and by emoji
 
 
 def clean_text(raw: str | None) -> str | None:
@@ -51,3 +52,13 @@ def normalise_title(title: str) -> str:
     if not title.isascii():
         title = unicodedata.normalize("NFKC", title)
     return " ".join(title.casefold().split())
+
+
+def visible(text: str) -> str:
+    """The text on one line, with control, format and bidirectional characters spelt out as ⟨U+202E⟩."""
+    return "".join(
+        f"⟨U+{ord(c):04X}⟩"
+        if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in _JOINERS
+        else c
+        for c in text
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from capo_annotation.cells import neutral
 from capo_annotation.report import Headline
 
-from capo_data.release.show import visible
+from capo_data.text import visible
 
 if TYPE_CHECKING:
     from capo_annotation.bootstrap import Figure

@@ -78,7 +78,7 @@ def show(
 
 def _verdict(found: ValidationReport) -> str:
     from capo_data.release import validation
-    from capo_data.release.show import visible
+    from capo_data.text import visible
 
     rows = ", ".join(f"{name} {count:,}" for name, count in found.rows.items())
     if found.ok:

@@ -81,7 +81,7 @@ def _shown(found: dict[str, Any]) -> str:
 
 
 def _differences(found: dict[str, Any]) -> str:
-    from capo_data.release.show import visible
+    from capo_data.text import visible
 
     first, second = found["names"]
     if not found["differences"]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capo_data.release.show import visible
 from capo_data.revising import Revision
+from capo_data.text import visible
 
 _SHOWN = 10  # rows named of each kind; --json has more
 

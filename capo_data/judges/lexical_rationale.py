@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from capo_data.judges.reply import giveaway
+from capo_data.judges.giveaways import giveaway
 from capo_data.records import HistoryEntry, Item
 
 _TITLE_LENGTH = 90

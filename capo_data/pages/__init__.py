@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_data import __version__
 from capo_data.extras import need
-from capo_data.release.show import visible
+from capo_data.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

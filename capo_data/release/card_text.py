@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from capo_data.release.front_matter import one_line
-from capo_data.release.show import visible
+from capo_data.text import visible
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#&!$])")
 _SHOWN = 2_000  # characters of a text in a line before it is cut

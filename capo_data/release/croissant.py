@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from capo_data.release.dataset import files_of
 from capo_data.release.front_matter import TEXTS, one_line
 from capo_data.release.schema import SPLITS, schema
-from capo_data.release.show import visible
+from capo_data.text import visible
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from capo_data.judges.reply import giveaway
+from capo_data.judges.giveaways import giveaway
 from capo_data.records import RATING_WORDS
 from capo_data.release.front_matter import Format
 from capo_data.release.schema import SCORES, response_text, tags

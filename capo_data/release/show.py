@@ -6,7 +6,6 @@ characters that move the cursor, reorder or hide text are spelt out.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from capo_data.release.dataset import locate, read_row
 from capo_data.release.schema import ROLES
+from capo_data.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group, RenderableType
     from rich.text import Text
 
 _NARROWEST = 20  # columns a text gets, whatever the terminal says
-_JOINERS = "\u200c\u200d"  # needed by several scripts and by emoji
 _COLOURS = {"chosen": "green", "hard_rejected": "red", "easy_rejected": "yellow", "more_rejected": "magenta"}
 
 
@@ -31,16 +30,6 @@ def show(dataset: str | Path, id: str | None = None, config: str = "capo") -> di
         ContractError: There is no dataset, config or row of that name; says how ids look.
     """
     return read_row(locate(Path(dataset)), id, config)
-
-
-def visible(text: str) -> str:
-    """The text on one line, with control, format and bidirectional characters spelt out as ⟨U+202E⟩."""
-    return "".join(
-        f"⟨U+{ord(c):04X}⟩"
-        if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in _JOINERS
-        else c
-        for c in text
-    )
 
 
 def render_row(row: Mapping[str, Any]) -> Group:

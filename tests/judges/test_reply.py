@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_data.judges.reply import Reply, envelope, expected_score, giveaway, parse
+from capo_data.judges.expected import expected_score
+from capo_data.judges.reply import Reply, envelope, parse
 from capo_data.records import Usage
 
 WHY = "The shopper praised merino socks twice, and these boots suit the same walks."
@@ -265,106 +266,14 @@ def test_the_tags_names_are_the_recipe_s():
     assert parse(body(content), think_tag="why", rating_tag="score") == Reply("ok", WHY, 3)
 
 
-def tokens(*texts: str, top: dict[str, float]):
-    content = [{"token": text, "logprob": -0.1, "top_logprobs": []} for text in texts]
-    for entry in content:
-        if entry["token"].strip(">\n ").isdigit():
-            entry["logprob"] = max(top.values())
-            entry["top_logprobs"] = [{"token": token, "logprob": value} for token, value in top.items()]
-    return {"content": content}
+def test_a_rationale_that_gives_the_protocol_away_has_a_status_and_is_quoted():
+    reply = parse(body(f"<think>The next item fits.</think>{RATING}"))
+    assert (reply.status, reply.detail) == ("giveaway", "next item")
 
 
-@pytest.mark.parametrize(
-    ("texts", "prefix"),
-    [
-        (("<think>", "ok 3", "</think>", "<", "rating", ">", "6", "</rating>"), ""),
-        (("<think>", "ok", "</think>", "<rating>", "\n", "6", "</rating>", "<|im_end|>"), ""),
-        (("<think>", "ok", "</think>", "<rating", ">6", "</rating>"), ">"),
-    ],
-)
-def test_the_expected_score_weighs_the_digits_of_the_rating_token(texts, prefix):
-    top = {prefix + "6": math.log(0.6), prefix + "5": math.log(0.2), prefix + "x": math.log(0.2)}
-    logprobs = tokens(*texts, top=top)
-    assert expected_score(logprobs) == pytest.approx((0.6 * 6 + 0.2 * 5) / 0.8)
-    assert parse(body(logprobs=logprobs)).expected_score == expected_score(logprobs)
-
-
-def test_padding_weighs_nothing():
-    top = {"4": 0.0, "5": -9999.0, "": -9999.0}
-    assert expected_score(tokens("<rating>", "4", "</rating>", top=top)) == 4
-
-
-@pytest.mark.parametrize(
-    "texts", [("4",), ("<rating>", "four", "</rating>"), ("<rating>", "4", "<rating>", "4")]
-)
-def test_without_one_rating_token_there_is_no_expected_score(texts):
-    assert expected_score(tokens(*texts, top={"4": 0.0})) is None
-
-
-@given(st.lists(st.floats(-50, 0), min_size=7, max_size=7))
-def test_the_expected_score_lies_between_the_lowest_and_the_highest(logprobs):
-    top = {str(digit + 1): logprob for digit, logprob in enumerate(logprobs)}
-    assert 1 <= expected_score(tokens("<rating>", "4", top=top)) <= 7 + 1e-9
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "The next item fits.",
-        "It makes sense that the user will purchase this.",
-        "The customer will then buy it.",
-        "Eventually the shopper is going to order the boots.",
-        "The actual purchase was a surprise.",
-        "A score of 6 seems right.",
-        "Score: 6",
-        "I rate this a 5 because of the socks.",
-        "So I would score it 4.",
-        "That makes it a 6 out of 7.",
-        "A solid 6/7.",
-        "I settle on a rating of **5**, as the link is clear.",
-        "A rating of six is fair.",
-        "On a scale of 1 to 7 this is high.",
-        "This deserves a high score.",
-        "My rating is generous.",
-        "The logical coherence is strong.",
-        "As the [Purchase History] shows,",
-        "Unlike the others in the candidate list,",
-        "Among the other candidates it stands out.",
-        "As a language model I see a pattern.",
-    ],
-)
-def test_words_that_give_the_protocol_away_are_found(text):
-    assert giveaway(text) is not None
-    assert giveaway(text).lower() in text.lower()
-    reply = parse(body(f"<think>{text}</think>{RATING}"))
-    assert (reply.status, reply.detail) == ("giveaway", giveaway(text))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        WHY,
-        "She rated it Excellent.",
-        "He scored a deal on these.",
-        "The rating of the product by the customer is 'Excellent'.",
-        "One review closes with 'will buy again'.",
-        "The customer will buy it again.",
-        "A rating of 5 stars says enough.",
-        "They gave it 4.5 stars, rated 5/5 by many.",
-        "Rated one of the best, it is one of her favourites.",
-        "The film's score by Hans Zimmer is haunting; it is a strong score.",
-        "A 1/7 scale figure for the shelf.",
-        "Thanks to the prompt delivery the actual item arrived early.",
-        "It sits next to the items that he bought in May.",
-        "A pack of 7 lasts a week, 24/7.",
-        "As a gift it suits the next step of the routine.",
-    ],
-)
-def test_words_of_the_trade_are_not(text):
-    assert giveaway(text) is None
-
-
-@given(st.text(max_size=300))
-def test_a_giveaway_is_quoted_from_the_text(text):
-    words = giveaway(text)
-    assert words is None or words in text
+def test_the_probabilities_at_the_rating_are_kept_beside_the_score():
+    top = [{"token": "6", "logprob": math.log(0.75)}, {"token": "5", "logprob": math.log(0.25)}]
+    texts = ("<think>", "ok", "</think>", "<rating>", "6", "</rating>")
+    content = [{"token": text, "logprob": 0.0, "top_logprobs": []} for text in texts]
+    content[4] |= {"logprob": math.log(0.75), "top_logprobs": top}
+    assert parse(body(logprobs={"content": content})).expected_score == pytest.approx(5.75)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from capo_data.errors import ContractError
-from capo_data.release.show import render_row, show, visible
+from capo_data.release.show import render_row, show
+from capo_data.text import visible
 
 
 def printed(row, width=200, **options) -> str:
