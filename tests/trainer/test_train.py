@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from capo_trainer import loop, models
-from capo_trainer.errors import DatasetError, TrainingError, UsageError
+from capo_trainer.errors import DatasetError, ModelError, TrainingError, UsageError
 from capo_trainer.runs import read_metrics
 from capo_trainer.train import assemble, train
 from safetensors.torch import load_file, save_file
@@ -178,3 +178,10 @@ def test_a_missing_config_is_told(configured, dataset, sft_run, tmp_path):
     shutil.rmtree(copy / "capo")
     with pytest.raises(DatasetError, match="no capo/train"):
         train(configured("prefer", tmp_path / "run", sft_run, dataset=str(copy)))
+
+
+def test_a_folder_without_an_adapter_is_told_with_the_file_and_what_to_name(configured, tmp_path):
+    with pytest.raises(ModelError, match="holds no adapter") as caught:
+        train(configured("prefer", tmp_path / "run", tmp_path / "nowhere", model=None))
+    assert caught.value.where == str(tmp_path / "nowhere" / "adapter_config.json")
+    assert "capo-train sft --out" in caught.value.next_command

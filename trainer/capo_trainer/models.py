@@ -37,11 +37,18 @@ def base_of(adapter: str | Path) -> str:
     """The model that an adapter was trained on.
 
     Raises:
-        ModelError: The adapter does not say.
+        ModelError: There is no adapter, or it does not say.
     """
     path = Path(adapter) / "adapter_config.json"
     try:
         name = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{adapter} holds no adapter",
+            where=str(path),
+            why="there is no such file",
+            next_command="name the folder that `capo-train sft --out` was given",
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path} names no base model", why=str(error)) from error
     if not name:
