@@ -19,10 +19,10 @@ from capo_data.judges.addresses import KEY
 from capo_data.judges.ask import Answer, Drained, Progress
 from capo_data.judges.batch_parts import Folder, Limits, Part, Writer
 from capo_data.judges.cost import Budget
+from capo_data.judges.envelope import envelope
 from capo_data.judges.failures import RequestFailed
 from capo_data.judges.journal import Journal, answer_key
 from capo_data.judges.openai_batch import BatchClient, OpenAIBatchJudge
-from capo_data.judges.reply import envelope
 from capo_data.records import JudgeRequest, Reporter, SilentReporter, Usage
 from capo_data.run import read_manifest
 

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from capo_data.errors import CapoError, JudgeError, PartialError, RunError
 from capo_data.judges.cost import Budget
 from capo_data.judges.endpoints import endpoints_of
+from capo_data.judges.envelope import Envelope, envelope
 from capo_data.judges.failures import Drained as Drained
 from capo_data.judges.failures import RequestFailed as RequestFailed
 from capo_data.judges.journal import Journal, Refusal, StoredAnswer, answer_key
 from capo_data.judges.lanes import Lane, Lanes
 from capo_data.judges.limits import Pacing, RetryPolicy
-from capo_data.judges.reply import Envelope, envelope
 from capo_data.records import Judge, JudgeRequest, RawAnswer, Usage
 
 # Requests under way at an address at first. Hundreds of connections opened together overrun a server's accept

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from capo_data.errors import JudgeError, PartialError
 from capo_data.judges.batch_parts import ENDPOINT, Folder, Part, lines
+from capo_data.judges.envelope import envelope
 from capo_data.judges.journal import Journal, Refusal, StoredAnswer
 from capo_data.judges.openai_api import OpenAIJudge
-from capo_data.judges.reply import envelope
 from capo_data.records import Reporter, Usage
 
 if TYPE_CHECKING:

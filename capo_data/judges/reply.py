@@ -26,19 +26,17 @@ Text without tags before, between and after the two pairs is ignored.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from capo_data.judges.envelope import envelope, flat, shortened, unreadable
 from capo_data.judges.expected import expected_score
 from capo_data.judges.giveaways import giveaway
-from capo_data.records import Usage
 
 LOWEST, HIGHEST = 1, 7
-ENDLESS = 64  # characters of white space at the end of a cut answer; no prose has as many
 # Of answers that are not `ok`, in the order of the table above.
 STATUSES = (
     "no_completion",
@@ -93,48 +91,6 @@ class Reply:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """The outside of an answer: whether it is a completion at all, and what it cost.
-
-    Attributes:
-        problem: None for a completion, else `not_json`, `error_in_answer` or `no_choices`.
-        detail: The server's own words, shortened.
-        finish_reason: Of the first choice; None if not given.
-        usage: Tokens; zeros where the server does not say. `requests` is 1.
-        choice: The first choice; empty unless it is a completion.
-    """
-
-    problem: str | None
-    detail: str
-    finish_reason: str | None
-    usage: Usage
-    choice: Mapping[str, Any]
-
-
-def envelope(body_text: str) -> Envelope:
-    """Reads the outside of an answer; never fails, however strange the body.
-
-    This is all that is looked at before an answer is stored: a body that is no completion (HTML with
-    status 200, broken JSON, an error object, no choices) was not paid for and is asked again.
-    """
-    nothing = Usage(requests=1)
-    try:
-        body = json.loads(body_text)
-    except (ValueError, RecursionError):
-        return Envelope("not_json", _shortened(body_text), None, nothing, {})
-    if not isinstance(body, dict):
-        return Envelope("not_json", _shortened(body_text), None, nothing, {})
-    usage = _usage(body.get("usage"))
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        problem = "error_in_answer" if body.get("error") else "no_choices"
-        return Envelope(problem, _shortened(body_text), None, usage, {})
-    reason = choice.get("finish_reason")
-    return Envelope(None, "", reason if isinstance(reason, str) else None, usage, choice)
-
-
 def parse(
     body_text: str,
     *,
@@ -158,21 +114,10 @@ def parse(
         A reply whose rationale and score are None unless the status is `ok`.
     """
     outside = envelope(body_text)
-    if outside.problem is not None:
-        return Reply("no_completion", detail=f"{outside.problem}: {outside.detail}")
-    message = outside.choice["message"]
-    refusal = message.get("refusal")
-    if refusal or outside.finish_reason == "content_filter":
-        return Reply("refused", detail=_shortened(str(refusal or "finish_reason: content_filter")))
     tags = _tag_pattern(think_tag, rating_tag)
-    text = _text(message, think_tag, tags)
-    if outside.finish_reason == "length":
-        blank = len(text) - len(text.rstrip())
-        if blank >= ENDLESS:
-            return Reply("endless_space", detail=f"ends in {blank} characters of white space")
-        return Reply("truncated", detail="finish_reason: length")
-    if not text.strip():
-        return Reply("no_content")
+    text = _text(outside.message, think_tag, tags)
+    if problem := unreadable(outside, text):
+        return Reply(problem[0], detail=problem[1])
 
     found = [(match["name"].lower(), not match["close"], match) for match in tags.finditer(text)]
     think, rating = think_tag.lower(), rating_tag.lower()
@@ -183,7 +128,7 @@ def parse(
     rationale = text[edges[0].end() : edges[1].start()].strip()
     status, score = _score(text[edges[2].end() : edges[3].start()])
     if score is None:
-        return Reply(status, detail=_shortened(text[edges[2].end() : edges[3].start()]))
+        return Reply(status, detail=shortened(text[edges[2].end() : edges[3].start()]))
     if not any(character.isalnum() for character in rationale):
         return Reply("empty_rationale")
     words = (giveaways or giveaway)(rationale)
@@ -202,23 +147,13 @@ def _tag_pattern(think_tag: str, rating_tag: str) -> re.Pattern[str]:
 
 
 def _text(message: Mapping[str, Any], think_tag: str, tags: re.Pattern[str]) -> str:
-    content = _flat(message.get("content"))
-    reasoning = _flat(message.get("reasoning") or message.get("reasoning_content"))
+    content = flat(message.get("content"))
+    reasoning = flat(message.get("reasoning") or message.get("reasoning_content"))
     if not reasoning or any(match["name"].lower() == think_tag.lower() for match in tags.finditer(content)):
         return content
     if not content.strip() and tags.search(reasoning):
         return reasoning
     return f"<{think_tag}>{reasoning}</{think_tag}>\n{content}"
-
-
-def _flat(content: object) -> str:
-    """Text of a content field: a string, a list of typed parts, or nothing; lone surrogates replaced."""
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        content = "".join(part for part in parts if isinstance(part, str))
-    if not isinstance(content, str):
-        return ""
-    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _arrangement(tags: Sequence[tuple[str, bool]], think: str, rating: str) -> str:
@@ -276,21 +211,3 @@ def _number(text: str) -> float:
     word = _NUMBER_WORDS.get(text.lower())
     # A thousand digits are no float; anything that long is out of range, whatever it is.
     return float(text[:32]) if word is None else float(word)
-
-
-def _usage(usage: object) -> Usage:
-    if not isinstance(usage, dict):
-        return Usage(requests=1)
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    prompt = _count(usage.get("prompt_tokens"))
-    return Usage(prompt, min(prompt, _count(cached)), _count(usage.get("completion_tokens")), 1)
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40 else 0
-
-
-def _shortened(text: str, length: int = 200) -> str:
-    line = " ".join(_flat(text[: 4 * length]).split())
-    return line if len(line) <= length else line[: length - 1] + "…"

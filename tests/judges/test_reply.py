@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capo_data.judges.envelope import envelope
 from capo_data.judges.expected import expected_score
-from capo_data.judges.reply import Reply, envelope, parse
+from capo_data.judges.reply import Reply, parse
 from capo_data.records import Usage
 
 WHY = "The shopper praised merino socks twice, and these boots suit the same walks."

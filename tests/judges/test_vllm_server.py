@@ -7,8 +7,9 @@ import pytest
 from vllm_server import MODEL, VLLMServer
 
 import capo_data
+from capo_data.judges.envelope import envelope
 from capo_data.judges.openai_api import OpenAIJudge
-from capo_data.judges.reply import envelope, parse
+from capo_data.judges.reply import parse
 from capo_data.records import Item, JudgeRequest
 
 pytestmark = pytest.mark.slow
