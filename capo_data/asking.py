@@ -57,7 +57,7 @@ async def ask_all(
         PartialError: Drained, or nothing answered for minutes.
         BudgetReached, JudgeError, RunError: See `judges.ask.Asker.answer`.
     """
-    asked = askers(prompts, judges, journal, where, prices, report)
+    asked = askers(prompts.recipe, judges, journal, where, prices, report)
     panels = {name: Panel(judges[name], asked[name], prompts) for name in judges}
     roles = bench(prompts, panels, lazy=where.lazy)
     workers = where.concurrency * max(1, len(where.base_urls))
@@ -122,7 +122,7 @@ async def attended(
 
 
 def askers(
-    prompts: Prompts,
+    recipe: Recipe,
     judges: dict[str, Judge],
     journal: Journal,
     where: Settings,
@@ -133,9 +133,7 @@ def askers(
     purse = Purse()  # --max-cost is for all judges together
     found: dict[str, Asker | Collector] = {}
     for name, judge in judges.items():
-        budget = Budget(
-            where.max_cost, price_of(name, prompts.recipe, where, prices), journal.usage(name), purse
-        )
+        budget = Budget(where.max_cost, price_of(name, recipe, where, prices), journal.usage(name), purse)
         if isinstance(judge, OpenAIBatchJudge):
             found[name] = Collector(
                 judge,

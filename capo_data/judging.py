@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from capo_data.judges.journal import Journal
 
 T = TypeVar("T")
+Question = TypeVar("Question")
+Read = TypeVar("Read", bound="Understood")
 
 
 class Answers(Protocol):
@@ -50,6 +52,88 @@ class Replay:
         return Answer(key, stored.text, stored.url, stored.seconds, stored.attempts, from_journal=True)
 
 
+class Understood(Protocol):
+    """An answer that was read: `ok`, or what is wrong with it."""
+
+    @property
+    def status(self) -> str:
+        """`ok`, a status of the parser's, `failed`, or what the request was refused with."""
+
+
+class Asking(Protocol):
+    """Writes one question's request."""
+
+    def __call__(self, *, firmer: bool, longer: bool) -> JudgeRequest:
+        """The request, asked firmly or with twice the room for its answer."""
+
+
+async def settled(
+    answers: Answers,
+    request: Asking,
+    read: Callable[[Answer], Read],
+    unread: Callable[[str, str], Read],
+) -> Read:
+    """One question's answer, asked for until it is settled.
+
+    An answer that ended at its limit is asked for once more with twice the room, one that cannot be
+    read for another reason once more, firmly; each once.
+
+    Args:
+        answers: Where answers come from.
+        request: Writes the request.
+        read: Understands an answer.
+        unread: Makes of status and detail what stands for an answer that never came.
+    """
+    firmer = longer = False
+    cut: Read | None = None
+    while True:
+        try:
+            stored = await answers.answer(request(firmer=firmer, longer=longer))
+        except RequestFailed as failure:
+            if cut is not None and not failure.retryable:  # the model has no room for twice the limit
+                return cut
+            # What was refused for good is settled; anything else is asked again by the next command.
+            return unread("failed" if failure.retryable else failure.kind, str(failure))
+        found = read(stored)
+        if found.status == "truncated" and not longer:
+            longer, cut = True, found
+        elif found.status in ("ok", "truncated") or firmer:
+            return found
+        else:
+            firmer, cut = True, None
+
+
+async def side_by_side(
+    questions: Sequence[Question],
+    ask: Callable[[Question], Awaitable[Read]],
+    workers: int,
+    report: Reporter,
+) -> list[Read]:
+    """The answers in the order of the questions, asked in that order, so many at a time.
+
+    Raises:
+        Whatever stopped the asking, after all requests in flight have been answered and stored.
+    """
+    found: dict[int, Read] = {}
+    left = iter(enumerate(questions))
+    stopped = False
+
+    async def work() -> None:
+        nonlocal stopped
+        try:
+            for number, question in left:
+                found[number] = await ask(question)
+                report.advance()
+                if stopped:
+                    return
+        except BaseException:
+            stopped = True  # the other workers end with the question they are at
+            raise
+
+    await _all(work() for _ in range(workers))
+    return [found[number] for number in range(len(questions))]
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """A judge, where its answers come from, and the prompts it is given."""
@@ -59,32 +143,17 @@ class Panel:
     prompts: Prompts
 
     async def judgement(self, instance: Instance, shown: Shown, index: int) -> Judgement:
-        """Judges one candidate.
-
-        An answer that ended at its limit is asked for once more with twice the room, one that cannot be
-        read for another reason once more, firmly; each once.
-        """
+        """Judges one candidate, with second attempts as `settled` has them."""
         item = instance.candidates[index]
-        firmer = longer = False
-        cut: Judgement | None = None
-        while True:
+
+        def request(*, firmer: bool, longer: bool) -> JudgeRequest:
             messages = judge_messages(instance, shown, item, self.prompts, firmer=firmer)
             body = self.judge.body(messages, longer=longer)
-            request = JudgeRequest(body, instance.id, shown.history, item, instance.user)
-            try:
-                stored = await self.answers.answer(request)
-            except RequestFailed as failure:
-                if cut and not failure.retryable:  # the model has no room for twice the limit
-                    return cut
-                # What was refused for good is settled; anything else is asked again by the next build.
-                return self._unread("failed" if failure.retryable else failure.kind, "", str(failure))
-            found = self._read(stored)
-            if found.status == "truncated" and not longer:
-                longer, cut = True, found
-            elif found.ok or found.status == "truncated" or firmer:
-                return found
-            else:
-                firmer, cut = True, None
+            return JudgeRequest(body, instance.id, shown.history, item, instance.user)
+
+        return await settled(
+            self.answers, request, self._read, lambda status, detail: self._unread(status, "", detail)
+        )
 
     def _read(self, stored: Answer) -> Judgement:
         reply = parse(stored.text)

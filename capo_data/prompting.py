@@ -29,13 +29,6 @@ class Prompts:
     anchors: str
     recipe: Recipe
 
-    @property
-    def budget(self) -> int:
-        """Characters a prompt may have: the answer is kept clear of it."""
-        part = self.recipe.prompt
-        tokens = part.max_tokens - min(self.recipe.judges.max_answer_tokens, part.max_tokens // 2)
-        return int(tokens * part.characters_per_token)
-
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -79,6 +72,29 @@ def load(recipe: Recipe) -> Prompts:
             )
         loaded.append(template)
     return Prompts(loaded[0], loaded[1], capo_prompts.anchor_lines(), recipe)
+
+
+def budget(recipe: Recipe) -> int:
+    """Characters a prompt may have: the answer is kept clear of it."""
+    part = recipe.prompt
+    tokens = part.max_tokens - min(recipe.judges.max_answer_tokens, part.max_tokens // 2)
+    return int(tokens * part.characters_per_token)
+
+
+def cut_before(history: Sequence[HistoryEntry], room: int) -> int:
+    """How many of the oldest entries do not fit into so many characters; the newest one always stays."""
+    first = len(history)
+    while first > 0:
+        room -= len(history_line(len(history), history[first - 1])) + 1
+        if room < 0:
+            break
+        first -= 1
+    return min(first, len(history) - 1)
+
+
+def history_lines(history: Sequence[HistoryEntry]) -> str:
+    """The entries of a history, numbered."""
+    return "\n".join(history_line(number, entry) for number, entry in enumerate(history, 1))
 
 
 def history_line(number: int, entry: HistoryEntry) -> str:
@@ -127,14 +143,7 @@ def show(instance: Instance, prompts: Prompts) -> Shown:
         + len(prompts.anchors)
         + longest_item,
     )
-    room = prompts.budget - fixed
-    first = len(instance.history)
-    while first > 0:
-        room -= len(history_line(len(instance.history), instance.history[first - 1])) + 1
-        if room < 0:
-            break
-        first -= 1
-    first = min(first, len(instance.history) - 1)  # the newest entry always stays
+    first = cut_before(instance.history, budget(prompts.recipe) - fixed)
     kept = instance.history[first:]
     messages, spans = recommender_prompt(
         prompts.recommender, kept, candidates, prompts.recipe.prompt.think_tag, prompts.recipe.prompt.item_tag
@@ -172,7 +181,7 @@ def recommender_prompt(
     for block in blocks:
         spans.append((start, start + len(block)))
         start += len(block) + 1
-    return _messages(template.system, text), tuple(spans)
+    return messages_of(template.system, text), tuple(spans)
 
 
 def judge_messages(
@@ -189,7 +198,7 @@ def judge_messages(
     """
     template = prompts.judge
     values = {
-        "history": "\n".join(history_line(number, entry) for number, entry in enumerate(shown.history, 1)),
+        "history": history_lines(shown.history),
         "candidates": candidate_lines(instance.candidates, prompts.recipe.candidates.fields),
         "item": item_lines(item),
         "anchors": prompts.anchors,
@@ -197,9 +206,10 @@ def judge_messages(
     text, _ = capo_prompts.fill(template.user, values)
     if firmer:
         text += "\n\n" + template.firmer
-    return _messages(capo_prompts.fill(template.system, values)[0], text)
+    return messages_of(capo_prompts.fill(template.system, values)[0], text)
 
 
-def _messages(system: str, user: str) -> tuple[Message, ...]:
+def messages_of(system: str, user: str) -> tuple[Message, ...]:
+    """A prompt's messages; an empty system message is none."""
     own = ({"role": "system", "content": system},) if system else ()
     return (*own, {"role": "user", "content": user})

@@ -69,7 +69,7 @@ def test_the_oldest_history_goes_first_when_the_prompt_is_too_long() -> None:
     own = prompts(max_tokens=4_000)
     asked = judge_messages(instance(200, "word " * 60), shown, Item("i", "Offer"), own, firmer=True)
     for messages in (shown.messages, asked):
-        assert sum(len(message["content"]) for message in messages) <= own.budget
+        assert sum(len(message["content"]) for message in messages) <= prompting.budget(own.recipe)
 
 
 def test_the_newest_entry_always_stays() -> None:

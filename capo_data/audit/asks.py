@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from capo_data.audit import variants
 from capo_data.audit.rows import Row, draw
-from capo_data.judging import Panel
+from capo_data.judging import Panel, side_by_side
 from capo_data.prompting import Prompts, judge_messages, show
 from capo_data.records import Instance, Judge, Judgement, Reporter
 from capo_data.release.schema import ROLES
@@ -132,32 +131,10 @@ def body_of(ask: Ask, prompts: Prompts, judge: Judge) -> Mapping[str, object]:
 async def answered(
     asks: Sequence[Ask], panels: Mapping[str, Panel], workers: int, report: Reporter
 ) -> list[Judgement]:
-    """The judgements in the order of the questions, so many at a time.
+    """The judgements in the order of the questions, so many at a time; see `judging.side_by_side`."""
 
-    Raises:
-        Whatever stopped the asking, after all requests in flight have been answered and stored.
-    """
-    found: dict[int, Judgement] = {}
-    left = iter(enumerate(asks))
-    stopped = False
+    async def one(ask: Ask) -> Judgement:
+        panel = panels[ask.judge]
+        return await panel.judgement(ask.instance, show(ask.instance, panel.prompts), ask.index)
 
-    async def work() -> None:
-        nonlocal stopped
-        try:
-            for number, ask in left:
-                panel = panels[ask.judge]
-                found[number] = await panel.judgement(
-                    ask.instance, show(ask.instance, panel.prompts), ask.index
-                )
-                report.advance()
-                if stopped:
-                    return
-        except BaseException:
-            stopped = True  # the other workers end with the question they are at
-            raise
-
-    results = await asyncio.gather(*(work() for _ in range(workers)), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [found[number] for number in range(len(asks))]
+    return await side_by_side(asks, one, workers, report)

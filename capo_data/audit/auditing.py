@@ -211,7 +211,7 @@ class _Desk:
         """The judgements of all questions, from the audit's journal or the judges."""
         choose.check_available(self.recipe, self.where)
         prompts = replace(self.found.prompts, recipe=self.recipe)
-        askers = asking.askers(prompts, self.judges, journal, self.where, table, report)
+        askers = asking.askers(self.recipe, self.judges, journal, self.where, table, report)
         panels = {name: Panel(self.judges[name], askers[name], prompts) for name in self.names}
         stored = {name: Panel(judge, Replay(judge, journal), prompts) for name, judge in self.judges.items()}
 

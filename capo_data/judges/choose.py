@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_data.errors import UsageError
 from capo_data.judges.addresses import KEY, SFT_KEY, addresses, key
-from capo_data.judges.constrain import asks_logprobs, body_fields
+from capo_data.judges.constrain import ANSWER_PATTERN, asks_logprobs, body_fields
 from capo_data.recipe import Recipe
 from capo_data.records import Judge
 from capo_data.settings import Settings
@@ -19,22 +19,29 @@ if TYPE_CHECKING:
     from capo_data.judges.lexical import LexicalJudge
 
 
-def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
+def check_available(
+    recipe: Recipe,
+    settings: Settings,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    command: str = "",
+) -> None:
     """Refuses judges that cannot be had here, before any work is done.
 
     Args:
         recipe: Names the judges.
         settings: Names the server, if there is one, and what was typed.
         environment: Where the key is looked up.
+        command: What was typed, but for the judge and its address; the build by default.
 
     Raises:
-        UsageError: Neither a key nor a server nor a GPU; with three commands that work.
+        UsageError: Neither a key nor a server nor a GPU; with commands that work.
     """
     for name in dict.fromkeys((recipe.judges.capo, recipe.judges.sft)):
         provider, _, model = name.partition(":")
         if provider == "vllm" and find_spec("vllm") is None:
             why = "vLLM is not installed here (pip install 'capo-data[vllm]'), and no server was named"
-            raise _unavailable(recipe, settings, name, why)
+            raise _unavailable(recipe, settings, name, why, command)
         asked_at = addresses(name, recipe.judges, settings)
         if (
             provider.startswith("openai")
@@ -44,10 +51,16 @@ def check_available(recipe: Recipe, settings: Settings, environment: Mapping[str
             if settings.sft_base_urls is not None and name == recipe.judges.sft:
                 raise _no_key_for_sft(name)
             why = f"{model} needs OPENAI_API_KEY in the environment, or --base-url"
-            raise _unavailable(recipe, settings, name, why)
+            raise _unavailable(recipe, settings, name, why, command)
 
 
-def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | None) -> Judge:
+def make(
+    name: str,
+    recipe: Recipe,
+    settings: Settings,
+    lexical: LexicalJudge | None,
+    pattern: str = ANSWER_PATTERN,
+) -> Judge:
     """The judge of that name.
 
     Args:
@@ -55,6 +68,7 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
         recipe: Its revision and answer length.
         settings: Its addresses and time limit.
         lexical: The fitted built-in judge, where the recipe names it.
+        pattern: What an answer looks like, where it is held to its form.
     """
     if name == "lexical":
         assert lexical is not None, "the build fits the lexical judge before it makes the bench"
@@ -67,7 +81,7 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
             model_revision=recipe.judges.revision(name),
             temperature=recipe.judges.temperature,
             max_answer_tokens=recipe.judges.max_answer_tokens,
-            constrained=recipe.judges.constrain != "none",
+            pattern=None if recipe.judges.constrain == "none" else pattern,
             logprobs=asks_logprobs(recipe),
             tensor_parallel=settings.tensor_parallel,
             options=settings.engine,
@@ -85,7 +99,7 @@ def make(name: str, recipe: Recipe, settings: Settings, lexical: LexicalJudge | 
             temperature=recipe.judges.temperature,
             max_answer_tokens=recipe.judges.max_answer_tokens,
             model_revision=recipe.judges.revision(name),
-            fields=body_fields(recipe),
+            fields=body_fields(recipe, pattern),
             timeout=settings.timeout,
         )
         for address in addresses(name, recipe.judges, settings) or (None,)
@@ -130,14 +144,19 @@ def _no_key_for_sft(name: str) -> UsageError:
     )
 
 
-def _unavailable(recipe: Recipe, settings: Settings, name: str, why: str) -> UsageError:
-    build = shlex.join(["capo-data", "build", *settings.typed])
+def _unavailable(recipe: Recipe, settings: Settings, name: str, why: str, command: str) -> UsageError:
+    typed = command or shlex.join(["capo-data", "build", *settings.typed])
     model = recipe.judges.capo.partition(":")[2] or "MODEL"
+    named = f" --judge {name}" if command else ""
+    ways = [
+        f"{typed}{named} --base-url http://localhost:8000/v1  # your server, e.g. vllm serve {model}",
+        f"{typed} --judge openai:gpt-4o-mini  # with OPENAI_API_KEY set",
+    ]
+    if not command:
+        ways.append(f"{typed} --judge lexical  # the built-in baseline: word overlap, no LLM")
+    whose = "the judge" if command else "the recipe's judge"
     return UsageError(
-        f"the recipe's judge {name} cannot be had here",
+        f"{whose} {name} cannot be had here",
         why=why,
-        next_command="one of\n"
-        f"    {build} --base-url http://localhost:8000/v1  # your server, e.g. vllm serve {model}\n"
-        f"    {build} --judge openai:gpt-4o-mini  # with OPENAI_API_KEY set\n"
-        f"    {build} --judge lexical  # the built-in baseline: word overlap, no LLM",
+        next_command="one of\n" + "\n".join(f"    {way}" for way in ways),
     )

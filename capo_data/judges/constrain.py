@@ -25,17 +25,18 @@ def asks_logprobs(recipe: Recipe) -> bool:
     return recipe.ties.policy == "expected" if asked is None else asked
 
 
-def body_fields(recipe: Recipe) -> dict[str, Any]:
+def body_fields(recipe: Recipe, pattern: str = ANSWER_PATTERN) -> dict[str, Any]:
     """The fields of a request to an OpenAI-compatible server, in vLLM's dialect.
 
     A server that is only an address cannot be known to understand the pattern, so `auto` leaves it out.
 
     Args:
         recipe: Says whether answers are constrained and probabilities asked for.
+        pattern: What an answer looks like.
     """
     fields: dict[str, Any] = {}
     if recipe.judges.constrain == "regex":
-        fields["structured_outputs"] = {"regex": ANSWER_PATTERN}
+        fields["structured_outputs"] = {"regex": pattern}
     if asks_logprobs(recipe):
         fields |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
     return fields

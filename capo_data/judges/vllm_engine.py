@@ -42,7 +42,7 @@ class VLLMJudge:
         model_revision: Of a model on the Hub: branch, tag or commit; part of every key.
         temperature: None samples at 1, which is vLLM's own.
         max_answer_tokens: Limit of an answer, rationale included.
-        constrained: Whether answers are held to their form (see `constrain`).
+        pattern: The form that answers are held to (see `constrain`), None for none.
         logprobs: Whether the probabilities behind the score are kept.
         tensor_parallel: GPUs that the model is spread over.
         options: Further arguments of vLLM's engine, such as `max_model_len`.
@@ -55,7 +55,7 @@ class VLLMJudge:
         model_revision: str | None = None,
         temperature: float | None = 0.0,
         max_answer_tokens: int = 1024,
-        constrained: bool = True,
+        pattern: str | None = ANSWER_PATTERN,
         logprobs: bool = False,
         tensor_parallel: int = 1,
         options: Mapping[str, Any] | None = None,
@@ -65,8 +65,8 @@ class VLLMJudge:
         self._fixed: dict[str, Any] = {"model": model, "max_tokens": max_answer_tokens}
         if temperature is not None:
             self._fixed["temperature"] = temperature
-        if constrained:
-            self._fixed["structured_outputs"] = {"regex": ANSWER_PATTERN}
+        if pattern is not None:
+            self._fixed["structured_outputs"] = {"regex": pattern}
         if logprobs:
             self._fixed |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         self._arguments: dict[str, Any] = {

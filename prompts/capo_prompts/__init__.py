@@ -81,22 +81,26 @@ def names() -> list[str]:
     )
 
 
-def load(name: str) -> Template:
+def load(name: str, scale: Mapping[int, str] | None = None) -> Template:
     """Loads a shipped template by name, or a user's own by path.
+
+    Args:
+        name: Of a shipped template, or a path.
+        scale: The anchors that it shows; those of the coherence scale by default.
 
     Raises:
         TemplateError: No such template, or not a template.
     """
     if name in names():
         text = (resources.files(__name__) / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
-        return parse(name, text)
+        return parse(name, text, scale)
     path = Path(name)
     if not path.is_file():
         raise TemplateError(
             f"no template {name!r}: shipped are {', '.join(names())}; anything else is a path"
         )
     try:
-        return parse(path.stem, path.read_text(encoding="utf-8"))
+        return parse(path.stem, path.read_text(encoding="utf-8"), scale)
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: {error}") from error
 
@@ -116,13 +120,14 @@ def _scale(name: str) -> dict[int, str]:
     return {int(score): str(words) for score, words in yaml.safe_load(text).items()}
 
 
-def anchor_lines() -> str:
-    """The anchors as a prompt shows them, a line each."""
-    return "\n".join(f"{score}: {words}" for score, words in anchors().items())
+def anchor_lines(scale: Mapping[int, str] | None = None) -> str:
+    """Anchors as a prompt shows them, a line each; those of the coherence scale by default."""
+    shown = anchors() if scale is None else scale
+    return "\n".join(f"{score}: {words}" for score, words in shown.items())
 
 
-def parse(name: str, text: str) -> Template:
-    """A template from the text of its file, such as a dataset's card keeps it.
+def parse(name: str, text: str, scale: Mapping[int, str] | None = None) -> Template:
+    """A template from the text of its file, such as a dataset's card keeps it; `scale` as in `load`.
 
     Raises:
         TemplateError: It is none.
@@ -138,6 +143,6 @@ def parse(name: str, text: str) -> Template:
         raise TemplateError(f"{name}: unknown sections {', '.join(sorted(map(str, unknown)))}")
     if not all(isinstance(section, str) for section in sections.values()):
         raise TemplateError(f"{name}: every section must be text")
-    digest = hashlib.sha256(f"{text}\0{anchor_lines()}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{text}\0{anchor_lines(scale)}".encode()).hexdigest()[:12]
     system, firmer = sections.get("system", ""), sections.get("firmer", "")
     return Template(name, digest, text, system.strip(), sections["user"].strip(), firmer.strip())

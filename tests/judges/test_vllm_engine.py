@@ -9,7 +9,8 @@ from builds import manifest
 from tiny_model import tiny_model
 from vllm_server import ENVIRONMENT
 
-from capo_data.judges.reply import envelope, parse
+from capo_data.judges.envelope import envelope
+from capo_data.judges.reply import parse
 from capo_data.judges.vllm_engine import VLLMJudge
 
 RECIPE = """
@@ -30,7 +31,7 @@ def test_the_body_says_all_that_determines_the_answer():
     assert body["structured_outputs"]["regex"].endswith("<rating>[1-7]</rating>")
     assert (body["max_tokens"], judge.body(MESSAGES, longer=True)["max_tokens"]) == (50, 100)
     assert (body["temperature"], body["top_logprobs"], body["messages"]) == (0.0, 7, MESSAGES)
-    free = VLLMJudge("m", constrained=False, temperature=None).body(MESSAGES)
+    free = VLLMJudge("m", pattern=None, temperature=None).body(MESSAGES)
     assert free == {"model": "m", "max_tokens": 1024, "messages": MESSAGES}
 
 
