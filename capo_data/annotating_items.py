@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 from capo_annotation.draw import Subject
 from capo_annotation.projects import Shown
 
-from capo_data.errors import SourceError
+from capo_data.generations import HELD_OUT, broken, lines, of_another_dataset
 from capo_data.judged import answers, judged, rows_of
 
-_HELD_OUT = (("test", "test"), ("test", "validation"))
-_NEEDED = ("id", "model", "sample", "rationale", "title", "target_title")
+_NEEDED = dict.fromkeys(("id", "model", "sample", "rationale", "title", "target_title"), object)
 
 
 def subjects_of_run(run: Path) -> list[Subject]:
@@ -56,6 +54,7 @@ def generations(path: Path, correct: str) -> Generations:
     Args:
         path: JSON Lines (PROTOCOL, Formats); `rating` is a judge's score from 0 to 3.
         correct: `valid`: titles outside the candidate list are 0 without a rater, so they are left out.
+            Ratings that were given by the other meaning are refused.
 
     Raises:
         SourceError: The file cannot be read, or a line is none of a generation; names file and line.
@@ -63,13 +62,15 @@ def generations(path: Path, correct: str) -> Generations:
     subjects: list[Subject] = []
     texts: dict[str, Mapping[str, Any]] = {}
     incorrect = 0
-    for place, line in _lines(path):
+    for place, line in lines(path, _NEEDED):
+        if line.get("correct", correct) != correct:
+            raise broken(place, f"rated with --correct {line['correct']!r:.20}, not {correct!r}")
         if correct == "valid" and not line.get("valid", line.get("item_id") is not None):
             incorrect += 1
             continue
         key = f"{line['id']}:{line['model']}:{line['sample']}"
         if key in texts:
-            raise _broken(place, f"{key} is there twice")
+            raise broken(place, f"{key} is there twice")
         score = line.get("rating")
         subjects.append(
             Subject(
@@ -82,7 +83,7 @@ def generations(path: Path, correct: str) -> Generations:
         )
         texts[key] = line
     if not subjects:
-        raise _broken(str(path), f"no generation to rate; {incorrect} are incorrect without a rater")
+        raise broken(str(path), f"no generation to rate; {incorrect} are incorrect without a rater")
     return Generations(subjects, texts, incorrect)
 
 
@@ -93,14 +94,9 @@ def shown_of_generations(run: Path, found: Generations, subjects: Collection[Sub
         SourceError: A generation's row is not in the dataset.
     """
     rows = {one.row for one in subjects}
-    histories = {row["id"]: _history(row["history"]) for row in rows_of(run, rows, _HELD_OUT)}
-    if missing := sorted(rows - set(histories)):
-        raise SourceError(
-            "a generation is of another dataset",
-            where=missing[0],
-            why=f"{len(missing)} of {len(rows)} rows are not in the test config of {run}",
-            next_command="name the run that the recommender was evaluated on",
-        )
+    histories = {row["id"]: _history(row["history"]) for row in rows_of(run, rows, HELD_OUT)}
+    if missing := rows - set(histories):
+        raise of_another_dataset(missing, len(rows), str(run))
     return {
         one.item: Shown(
             histories[one.row],
@@ -123,32 +119,3 @@ def _history(entries: Collection[Mapping[str, Any]]) -> list[tuple[str, str]]:
         ]
         told.append((f"{number}. {entry['title']}{rating}", "\n".join(part for part in said if part)))
     return told
-
-
-def _lines(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _broken(str(path), str(error)) from error
-    found: list[tuple[str, Mapping[str, Any]]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        place = f"{path}:{number}"
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise _broken(place, str(error)) from error
-        if not isinstance(values, dict) or (lacking := [name for name in _NEEDED if name not in values]):
-            raise _broken(place, f"no {lacking[0]}" if isinstance(values, dict) else "no object")
-        found.append((place, values))
-    return found
-
-
-def _broken(where: str, why: str) -> SourceError:
-    return SourceError(
-        "generations cannot be read",
-        where=where,
-        why=why,
-        next_command="name the generations.jsonl that the trainer wrote, or the same file rated",
-    )

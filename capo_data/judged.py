@@ -46,20 +46,23 @@ def answers(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {role: row[role] for role in ROLES} | middle
 
 
-def rows_of(run: Path, ids: Collection[str], splits: Collection[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+def rows_of(
+    run: Path, ids: Collection[str], splits: Collection[tuple[str, str]], columns: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
     """The rows of these ids, without their prompts.
 
     Args:
         run: A run's folder, or a dataset's.
         ids: Which rows.
         splits: Where they may be: (config, split).
+        columns: Wanted beside `id`, `history` and, in `capo`, the answers.
 
     Raises:
         ContractError: There is no dataset, or it cannot be read.
     """
     folder = locate(run)
     for config, split in splits:
-        own = ["id", "history", *((*ROLES, "more_rejected") if config == "capo" else ())]
+        own = ["id", "history", *columns, *((*ROLES, "more_rejected") if config == "capo" else ())]
         for batch in open_config(folder, config, split, columns=own):
             for at, one in enumerate(batch["id"].to_pylist()):
                 if one in ids:

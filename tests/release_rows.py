@@ -104,6 +104,17 @@ def held_out_row(user: int, split: str) -> dict[str, Any]:
     return {**row, "target": row["candidates"][row["target_index"]]["item_id"]}
 
 
+def generation(user: int, **changes: Any) -> dict[str, Any]:
+    """What a recommender answered to a test row: a wrong candidate, unless the changes say otherwise."""
+    row = held_out_row(user, "test")
+    target = row["candidates"][row["target_index"]]
+    known = {"id": row["id"], "domain": "demo", "model": "tiny", "sample": 0, "rationale": f"Because {user}."}
+    wrong = row["candidates"][row["target_index"] - 1]
+    item = {"title": wrong["title"], "item_id": wrong["item_id"], "valid": True}
+    goal = {"target_item_id": target["item_id"], "target_title": target["title"], "history_length": 5}
+    return {**known, **item, **goal, **changes}
+
+
 def rows(users: int = 6) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """All given splits for so many users; every third is tied and so not in `capo`; user 1 is a conflict."""
     return {

@@ -70,20 +70,10 @@ def test_the_page_shows_what_the_judge_was_shown(run: Path) -> None:
         assert first["said"] == f"{row['history'][0]['review']}\n[{row['history'][0]['description']}]"
 
 
-def generation(user: int, **changes: Any) -> dict[str, Any]:
-    row = release_rows.held_out_row(user, "test")
-    target = row["candidates"][row["target_index"]]
-    known = {"id": row["id"], "domain": "demo", "model": "tiny", "sample": 0, "rationale": f"Because {user}."}
-    wrong = row["candidates"][row["target_index"] - 1]
-    item = {"title": wrong["title"], "item_id": wrong["item_id"], "valid": True}
-    goal = {"target_item_id": target["item_id"], "target_title": target["title"], "history_length": 5}
-    return {**known, **item, **goal, **changes}
-
-
 def test_the_quality_of_generations_is_asked_with_the_true_item_beside(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "generations.jsonl"
-    lines = [generation(user, rating=user % 4) for user in range(5)]
-    lines.append(generation(5, title="Nothing of the kind", item_id=None, valid=False))
+    lines = [release_rows.generation(user, rating=user % 4) for user in range(5)]
+    lines.append(release_rows.generation(5, title="Nothing of the kind", item_id=None, valid=False))
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = ("--generations", file, "--raters", "ann")
     found = told("export", run, *asked, "--correct", "valid")
@@ -97,6 +87,10 @@ def test_the_quality_of_generations_is_asked_with_the_true_item_beside(run: Path
     assert set(task) == {"capo_id", "history", "title", "rationale", "true_title"}
     assert "tiny" not in (rater / "tasks.json").read_text()
     assert told("export", run, *asked, "--correct", "target", "--out", tmp_path / "other")["items"] == 6
+    lines[0]["correct"] = "target"
+    file.write_text(json.dumps(lines[0]) + "\n")
+    mixed = told("export", run, *asked, "--correct", "valid", "--out", tmp_path / "mixed", code=1)
+    assert mixed["why"] == "rated with --correct 'target', not 'valid'"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +132,7 @@ def test_a_dataset_folder_is_no_place_for_a_key(run: Path, tmp_path: Path) -> No
 )
 def test_a_bad_line_of_generations_is_named(run: Path, tmp_path: Path, line: str, why: str) -> None:
     file = tmp_path / "g.jsonl"
-    file.write_text(json.dumps(generation(0)) + "\n" + line + "\n")
+    file.write_text(json.dumps(release_rows.generation(0)) + "\n" + line + "\n")
     error = told("export", run, "--generations", file, "--correct", "target", "--raters", "ann", code=1)
     assert error["where"] == f"{file}:2"
     assert why in error["why"]
