@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from capo_data.figures import LIGHT, Theme, canvas, label
+from capo_data.figures import LIGHT, Theme, canvas, ink_on, label
 
 if TYPE_CHECKING:
     from capo_annotation.scale import Scale
@@ -152,9 +152,7 @@ def _matrix(axes: Axes, values: Floats, texts: Sequence[Sequence[str]], theme: T
     axes.imshow(values, cmap=ramp, vmin=0, vmax=top)
     axes.grid(visible=False)
     for row, column in np.ndindex(*values.shape):
-        red, green, blue, _ = ramp(values[row, column] / top)
-        light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
-        colour = "#1f2328" if light else "#ffffff"
+        colour = ink_on(ramp(values[row, column] / top))
         axes.text(column, row, texts[row][column], ha="center", va="center", color=colour, fontsize=9)
 
 

@@ -182,6 +182,14 @@ def embed(draw: Callable[[Theme], Figure], *, alt: str, saved: Path | None = Non
     return Picture(_url(light), _url(_rendered(draw(DARK), "svg")), alt)
 
 
+def ink_on(colour: Any) -> str:
+    """Dark or light, whichever is read on a colour (any that matplotlib knows)."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(colour)
+    return LIGHT.ink if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else LIGHT.paper
+
+
 def label(text: str, characters: int = _LABEL) -> str:
     """A name from a file as it may stand in a figure: on one line, cut, nothing hidden or reordered."""
     shown = visible(text)
