@@ -8,7 +8,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from capo_data.cli.console import Console
-from capo_data.cli.options import Json, Quiet, examples
+from capo_data.cli.options import (
+    BatchPoll,
+    Concurrency,
+    Constrain,
+    Engine,
+    Json,
+    Prices,
+    Quiet,
+    TensorParallel,
+    Timeout,
+    examples,
+)
 
 Option = typer.Option
 
@@ -77,13 +88,13 @@ def build(
         Literal["drop", "redraw", "expected", "keep"] | None, Option(help="Where rejected items score alike.")
     ] = None,
     constrain: Annotated[
-        Literal["auto", "regex", "none"] | None, Option(help="regex: have vLLM hold answers to their form.")
+        Constrain | None, Option(help="regex: have vLLM hold answers to their form.")
     ] = None,
     logprobs: Annotated[
         bool | None, Option("--logprobs/--no-logprobs", help="Ask for the probabilities behind the score.")
     ] = None,
-    concurrency: Annotated[int, Option(min=1, help="Requests in flight at each server at most.")] = 128,
-    timeout: Annotated[float, Option(min=1, help="Seconds a request may take in all.")] = 600.0,
+    concurrency: Concurrency = 128,
+    timeout: Timeout = 600.0,
     requests_per_minute: Annotated[float | None, Option(min=0.1, help="Limit of each judge.")] = None,
     tokens_per_minute: Annotated[
         float | None, Option(min=1, help="Limit of each judge, prompt and answer together.")
@@ -92,7 +103,7 @@ def build(
         float, Option(min=0.01, help="Stop (exit 3) when nothing was answered for so long.")
     ] = 10.0,
     max_cost: Annotated[float | None, Option(min=0, help="Stop (exit 4) before spending more USD.")] = None,
-    prices: Annotated[Path | None, Option(help="A price table of your own.")] = None,
+    prices: Prices = None,
     pilot: Annotated[int, Option(min=0, help="Ask so many requests first, then plan by what they took.")] = 0,
     out: Annotated[Path | None, Option(help="The run's folder; runs/DOMAIN by default.")] = None,
     resume: Annotated[
@@ -106,11 +117,9 @@ def build(
     batch_tokens: Annotated[
         int | None, Option(min=1, help="Prompt tokens of all batches under way; accounts differ.")
     ] = None,
-    batch_poll: Annotated[float, Option(min=0.1, help="Seconds between two looks at a batch.")] = 60.0,
-    tensor_parallel: Annotated[int, Option(min=1, help="GPUs for a vllm:MODEL in this process.")] = 1,
-    engine: Annotated[
-        list[str] | None, Option(metavar="NAME=VALUE", help="An argument of vLLM's engine.")
-    ] = None,
+    batch_poll: BatchPoll = 60.0,
+    tensor_parallel: TensorParallel = 1,
+    engine: Engine = None,
     retry_refused: Annotated[
         bool, Option("--retry-refused", help="Ask again what a judge refused for good.")
     ] = False,

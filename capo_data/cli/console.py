@@ -58,7 +58,7 @@ class Console:
         else:
             from rich.console import Console as RichConsole
 
-            RichConsole(highlight=False).print(shown)
+            RichConsole(highlight=False).print(shown, crop=False)
 
     def note(self, text: str) -> None:
         """One line to whoever watches."""

@@ -9,7 +9,7 @@ import typer
 
 from capo_data.cli.batches import batches
 from capo_data.cli.console import Console
-from capo_data.cli.options import Json, Quiet, examples
+from capo_data.cli.options import Concurrency, Json, Prices, Quiet, Timeout, Yes, examples
 from capo_data.errors import PartialError
 
 if TYPE_CHECKING:
@@ -79,13 +79,13 @@ def again(
     sft_base_url: Annotated[
         list[str] | None, Option(help="Those of an sft judge of its own; likewise.")
     ] = None,
-    concurrency: Annotated[int, Option(min=1, help="Requests in flight at each server at most.")] = 128,
-    timeout: Annotated[float, Option(min=1, help="Seconds a request may take in all.")] = 600.0,
+    concurrency: Concurrency = 128,
+    timeout: Timeout = 600.0,
     max_cost: Annotated[
         float | None, Option(min=0, help="Stop (exit 4) before the run has cost more USD.")
     ] = None,
-    prices: Annotated[Path | None, Option(help="A price table of your own.")] = None,
-    yes: Annotated[bool, Option("--yes", "-y", help="Agree to paid requests.")] = False,
+    prices: Prices = None,
+    yes: Yes = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -126,13 +126,13 @@ def audit(
     base_url: Annotated[
         list[str] | None, Option(help="The judge's addresses; the run's own by default.")
     ] = None,
-    concurrency: Annotated[int, Option(min=1, help="Requests in flight at each server at most.")] = 128,
-    timeout: Annotated[float, Option(min=1, help="Seconds a request may take in all.")] = 600.0,
+    concurrency: Concurrency = 128,
+    timeout: Timeout = 600.0,
     max_cost: Annotated[
         float | None, Option(min=0, help="Stop (exit 4) before the audit has cost more USD.")
     ] = None,
-    prices: Annotated[Path | None, Option(help="A price table of your own.")] = None,
-    yes: Annotated[bool, Option("--yes", "-y", help="Agree to paid requests.")] = False,
+    prices: Prices = None,
+    yes: Yes = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
