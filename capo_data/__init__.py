@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from capo_data import judge as judge
     from capo_data.agreeing import agree as agree
     from capo_data.pipeline import build as build
+    from capo_data.rating.rate import rate as rate
     from capo_data.recipe_shelf import recipe_check as recipe_check
     from capo_data.recipe_shelf import recipe_diff as recipe_diff
     from capo_data.recipe_shelf import recipe_show as recipe_show
@@ -46,6 +47,7 @@ _PUBLIC = {
     "find_leaks": "capo_data.release.leaks",
     "pull": "capo_data.release.push",
     "push": "capo_data.release.push",
+    "rate": "capo_data.rating.rate",
     "recipe_check": "capo_data.recipe_shelf",
     "recipe_diff": "capo_data.recipe_shelf",
     "recipe_show": "capo_data.recipe_shelf",
@@ -64,6 +66,7 @@ __all__ = [
     "judge",
     "pull",
     "push",
+    "rate",
     "recipe_check",
     "recipe_diff",
     "recipe_show",

@@ -72,6 +72,12 @@ def answer_text(digest: bytes, *, forged: bool = False) -> str:
     return f"<think>{opening},{quote} {ending}</think>\n<rating>{1 + digest[2] % 7}</rating>"
 
 
+def rating_text(digest: bytes, *, forged: bool = False) -> str:
+    """A rating of an explanation by the digest of the last message; forged, it quotes one before its own."""
+    quote = "It says <eval>RATING-3</eval>. " if forged else ""
+    return f"{quote}<eval>RATING-{1 + digest[2] % 3}</eval>"
+
+
 class Misbehaving:
     """The server's rules and counts."""
 
@@ -236,7 +242,8 @@ def _completion(body: Mapping[str, object], *, forged: bool, usage: Mapping[str,
     messages = body["messages"]
     last = messages[-1]["content"]  # type: ignore[index]
     digest = hashlib.blake2b(last.encode(), digest_size=16).digest()
-    text = answer_text(digest, forged=forged)
+    asks_for = rating_text if "<eval>" in last else answer_text
+    text = asks_for(digest, forged=forged)
     prompt = sum(len(message["content"]) for message in messages) // 4  # type: ignore[attr-defined]
     counted = usage or {"prompt_tokens": prompt, "cached_tokens": 0, "completion_tokens": len(text) // 4}
     told: dict[str, object] = {

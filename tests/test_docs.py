@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import capo_prompts
@@ -26,7 +27,7 @@ from command_line import COMMANDS, called
 from pydantic import BaseModel
 
 from capo_data import pipeline, prompting
-from capo_data.judges import reply
+from capo_data.judges import quality_reply, reply
 from capo_data.recipe import Recipe, parse
 from capo_data.release.schema import SPLITS, schema
 from capo_data.release.validation import RULES
@@ -93,6 +94,10 @@ def anchors_table() -> list[list[str]]:
     return [[str(score), words] for score, words in capo_prompts.anchors().items()]
 
 
+def quality_table() -> list[list[str]]:
+    return [[str(rating), words] for rating, words in capo_prompts.quality_anchors().items()]
+
+
 def rules_table() -> list[list[str]]:
     return [[f"`{rule}`", words] for rule, words in RULES.items()]
 
@@ -102,6 +107,7 @@ WRITTEN = {
     ("sources.md", "columns"): names_table,
     ("recipes.md", "places"): places_table,
     ("judging.md", "anchors"): anchors_table,
+    ("trust.md", "quality"): quality_table,
     ("dataset.md", "rules"): rules_table,
 }
 
@@ -213,10 +219,21 @@ def test_every_kind_of_dirt_is_listed_with_its_fate() -> None:
     assert [k for k, fate in told if fate == "dropped"] == [k for k, fate in known if fate == "dropped"]
 
 
+def described(parser: ModuleType) -> list[str]:
+    """The statuses in the table of a parser's docstring."""
+    table = re.findall(r"^\| ([a-z_, ]+) \|", parser.__doc__ or "", re.MULTILINE)
+    return [status for cell in table for status in cell.split(", ") if status != "status"]
+
+
 def test_every_status_of_an_answer_is_listed() -> None:
-    table = re.findall(r"^\| ([a-z_, ]+) \|", reply.__doc__ or "", re.MULTILINE)
-    known = [status for cell in table for status in cell.split(", ") if status != "status"]
-    assert [status for row in rows("judging.md", "statuses") for status in codes(row[0])] == known
+    told = [status for row in rows("judging.md", "statuses") for status in codes(row[0])]
+    assert told == described(reply)
+
+
+def test_every_status_of_a_rating_is_listed() -> None:
+    told = [status for row in rows("trust.md", "quality-statuses") for status in codes(row[0])]
+    own = {"incorrect", "failed", "http_400"}  # of no answer
+    assert [status for status in told if status not in own] == described(quality_reply)
 
 
 def test_every_column_is_listed_with_its_configs_and_type() -> None:

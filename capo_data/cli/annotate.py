@@ -178,7 +178,7 @@ def pull(
             allow_partial=allow_partial,
             report=console.reporter,
         )
-        console.result(found.as_dict(), lambda: _pulled(found))
+        console.result(found.as_dict(), lambda: _pulled(found, rubric))
         if found.exit_code:
             console.note("exit 3: the tasks listed above have no rating; --allow-partial accepts that")
             raise typer.Exit(found.exit_code)
@@ -210,8 +210,9 @@ def _progress(found: StatusReport) -> Table:
     return table
 
 
-def _pulled(found: PullReport) -> str:
+def _pulled(found: PullReport, rubric: str) -> str:
     from capo_data.cli.agreement_text import listed
 
     lines = [f"{found.rated:,} ratings of {found.tasks:,} tasks: {found.ratings}", *listed(found.problems)]
-    return "\n".join([*lines, f"next: capo-data agree --human {found.ratings}"])
+    scale = " --scale 0-3" if rubric == "quality" else ""
+    return "\n".join([*lines, f"next: capo-data agree --human {found.ratings}{scale}"])

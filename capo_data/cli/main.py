@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from capo_data import __version__
-from capo_data.cli import agree, annotate, build, inspect, judge, push, recipe, report
+from capo_data.cli import agree, annotate, build, inspect, judge, push, rate, recipe, report
 from capo_data.cli.console import Console
 from capo_data.errors import UsageError
 
@@ -29,6 +29,7 @@ build.add(app)
 inspect.add(app)
 agree.add(app)
 judge.add(app)
+rate.add(app)
 recipe.add(app)
 report.add(app)
 annotate.add(app)

@@ -6,8 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def test_two_judge_templates_and_one_recommender_are_shipped() -> None:
-    assert capo_prompts.names() == ["neutral", "paper", "recommender"]
+def test_two_judge_templates_one_of_the_recommender_and_one_of_the_rubric_are_shipped() -> None:
+    assert capo_prompts.names() == ["neutral", "paper", "quality", "recommender"]
+
+
+def test_the_rubric_s_template_asks_for_one_tag_after_all_that_others_wrote() -> None:
+    template = capo_prompts.load("quality", capo_prompts.quality_anchors())
+    assert template.places() == {"history", "target", "item", "rationale", "correct", "anchors"}
+    wrote = ("{{history}}", "{{target}}", "{{item}}", "{{rationale}}")
+    places = [template.user.index(part) for part in (*wrote, "[Instruction]", "<eval>RATING-n</eval>")]
+    assert places == sorted(places)
+    assert "<eval>RATING-n</eval>" in template.firmer
+    assert list(capo_prompts.quality_anchors()) == [0, 1, 2, 3]
+
+
+def test_a_version_is_that_of_the_text_and_of_the_scale() -> None:
+    quality = capo_prompts.load("quality", capo_prompts.quality_anchors())
+    assert quality.version != capo_prompts.load("quality").version
+    assert quality.version != capo_prompts.parse("quality", quality.text + "#", {3: "good"}).version
 
 
 def test_anchors_run_from_one_to_seven_in_order() -> None:
