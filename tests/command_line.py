@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import typer
 from builds import command
+from capo_trainer.cli.main import main as train_main
 
 from capo_data.cli.main import app, main
 
@@ -50,18 +51,18 @@ class Said:
     err: str
 
 
-def say(*arguments: object) -> Said:
-    """Runs `capo-data` within this process, with nobody at the keyboard."""
+def say(*arguments: object, program: str = "capo-data") -> Said:
+    """Runs `capo-data` or `capo-train` within this process, with nobody at the keyboard."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["capo-data", *map(str, arguments)])
+        patch.setattr(sys, "argv", [program, *map(str, arguments)])
         patch.setattr(sys, "stdin", io.StringIO())
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             pytest.raises(SystemExit) as left,
         ):
-            main()
+            {"capo-data": main, "capo-train": train_main}[program]()
     code = left.value.code
     return Said(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
 

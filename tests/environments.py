@@ -3,7 +3,8 @@
 vLLM, Label Studio and what the tests need cannot share an environment (opencv, openai), so each server
 has one of its own under `CAPO_TEST_ENVIRONMENTS`, or `~/.cache/capo-data-tests`. They are made with uv,
 for its overrides and its hard links: half a minute and two gigabytes for vLLM, once. vLLM's also holds
-what capo-data itself requires, so that its judge `vllm:MODEL` runs there (see `importable`).
+what capo-data itself and its extra `train` require, so that its judge `vllm:MODEL` and
+`capo-train generate --engine vllm` run there (see `importable`).
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def kept() -> Path:
 
 
 def vllm() -> Path:
-    """The Python of an environment with vLLM's CPU build and what capo-data requires."""
-    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    """The Python of an environment with vLLM's CPU build and what capo-data and its trainer require."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = (*project["dependencies"], *project["optional-dependencies"]["train"])
     return environment("vllm", (*VLLM, *required), without=VLLM_WITHOUT)
 
 

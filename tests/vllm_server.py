@@ -82,16 +82,17 @@ def vllm_server() -> Iterator[VLLMServer]:
 
 
 @contextmanager
-def running(*flags: str) -> Iterator[VLLMServer]:
+def running(*flags: str, model: Path | None = None) -> Iterator[VLLMServer]:
     """Starts a server and ends it, with all of its processes.
 
     Args:
         flags: Of vLLM's server, after `FLAGS`, so that they win.
+        model: Its folder; None is the tiny random one.
 
     Raises:
         RuntimeError: The environment cannot be made, or the server does not start; with the end of its log.
     """
-    python, model = environments.vllm(), tiny_model()
+    python, model = environments.vllm(), model or tiny_model()
     with tempfile.TemporaryDirectory(prefix="vllm-") as folder, _kept_port() as port:
         log = Path(folder) / "log"
         command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]

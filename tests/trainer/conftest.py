@@ -1,4 +1,4 @@
-"""A dataset, a chat model and a text encoder that a training run takes seconds with."""
+"""Datasets, a chat model and a text encoder that a training run takes seconds with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from pathlib import Path
 import pytest
 import release_rows
 import tiny
+from builds import capo_data
 from capo_trainer.config import TrainConfig, resolve
+
+DEMO = """
+domain: demo
+source:
+  kind: demo
+  size: {users: 60, items: 40, interactions: 420, short_texts: 1, review_sentences: 0}
+candidates: {size: 10}
+judges: {capo: lexical, sft: lexical}
+"""
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    """A dataset that `capo-data build` made of the demo shop: 60 users, prompts of some 150 tokens."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "demo.yaml").write_text(DEMO)
+    built = capo_data(
+        "build", "--recipe", folder / "demo.yaml", "--out", folder / "run", CAPO_DATA_SALT="s" * 32
+    )
+    assert built.returncode == 0, built.stderr
+    return folder / "run" / "dataset"
 
 
 @pytest.fixture(scope="session")

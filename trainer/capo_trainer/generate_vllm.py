@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capo_trainer.errors import UsageError
+from capo_trainer.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from capo_trainer.generate import Asked, Sampling
     from capo_trainer.tokenise import Ids
 
 _CHUNK = 512  # prompts handed over at a time, so that what is done can be kept
+
+# vLLM otherwise reports usage, and talks on stdout, which is for results.
+_QUIET = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
 
 
 def installed() -> bool:
@@ -40,33 +47,46 @@ def answers(
 
     Raises:
         UsageError: vLLM is not installed.
+        ModelError: vLLM refuses the model, or so many tokens of it.
     """
     if not installed():
         raise UsageError(
             "vLLM is not installed here", where="--engine vllm", next_command="pip install 'capo-data[vllm]'"
         )
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     import vllm
     from vllm.inputs import TokensPrompt
     from vllm.lora.request import LoRARequest
+    from vllm.platforms import current_platform
 
     from capo_trainer import models
 
     lora = None
     settings: dict[str, Any] = {
-        "max_model_len": sampling.max_tokens,
+        # Not --max-tokens: vLLM refuses more than the model has positions for, needed or not.
+        "max_model_len": max(len(prompt.ids) for prompt in prompts) + sampling.max_new_tokens,
         "enable_prefix_caching": True,
         **options,
     }
+    if current_platform.is_cpu():
+        # A prompt that is read in pieces has its seeded draws taken back, which CPU generators cannot do.
+        settings.setdefault("enable_chunked_prefill", False)
     if models.run_kind(model) == "adapter":
         rank = json.loads((Path(model) / "adapter_config.json").read_text(encoding="utf-8"))["r"]
-        settings |= {"model": base or models.base_of(model), "tokenizer": model}
+        settings["model"] = base or models.base_of(model)
         # vLLM takes ranks of its own list alone.
         settings |= {"enable_lora": True, "max_lora_rank": max(8, 1 << (int(rank) - 1).bit_length())}
         lora = LoRARequest("run", 1, str(Path(model).resolve()))
     else:
         settings["model"] = model
-    llm = vllm.LLM(**settings)
+    try:
+        llm = vllm.LLM(**settings)
+    except ValueError as error:
+        raise ModelError(
+            f"vLLM does not load {model}", why=" ".join(str(error).split())[:400],
+            next_command="--engine transformers, or a lower --max-tokens",
+        ) from error  # fmt: skip
     count = sampling.samples if sampling.temperature > 0 else 1
     for start in range(0, len(prompts), _CHUNK):
         part = prompts[start : start + _CHUNK]
@@ -76,6 +96,7 @@ def answers(
                 vllm.SamplingParams(
                     n=count, temperature=sampling.temperature, max_tokens=sampling.max_new_tokens,
                     seed=_seed(sampling.seed, prompt.row["id"]), stop_token_ids=[end], ignore_eos=True,
+                    detokenize=False,
                 )
                 for prompt in part
             ],
