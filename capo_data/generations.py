@@ -40,6 +40,8 @@ def lines(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> list[tup
             raise broken(place, str(error)) from error
         if not isinstance(values, dict):
             raise broken(place, "no object")
+        if "\\u" in line:
+            values = _mended(values)
         for name, kind in needed.items():
             if name not in values:
                 raise broken(place, f"no {name}")
@@ -47,6 +49,13 @@ def lines(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> list[tup
                 raise broken(place, f"{name} is {values[name]!r:.80}")
         found.append((place, values))
     return found
+
+
+def _mended(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with halves of UTF-16 pairs, which no file and no request can hold, replaced by U+FFFD."""
+    text = json.dumps(values, ensure_ascii=False)
+    mended: dict[str, Any] = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return mended
 
 
 def broken(where: str, why: str) -> SourceError:

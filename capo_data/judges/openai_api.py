@@ -184,7 +184,8 @@ class OpenAIJudge:
                 f"the model {self.model!r} does not take the parameter {error.param!r}",
                 where=self.url,
                 why=detail,
-                next_command="choose another model, or say `temperature: null` under judges in a recipe",
+                next_command="choose another model, or send none: `temperature: null` under judges in a"
+                " recipe, --temperature none of rate",
             )
         if status in _ASK_AGAIN or status >= 500:
             wait = retry_after_seconds(error.response.headers.get("retry-after"), time.time())

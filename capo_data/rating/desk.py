@@ -109,10 +109,12 @@ class Desk:
         """What is still to be asked, by model; what earlier answers took is the measure, where there are."""
         judge, before = self.judge(), self.journal.usage(self.name)
         sizes: dict[str, list[int]] = defaultdict(list)
+        seen: set[str] = set()  # models that say the same of a row share an answer
         for asked in questions:
             body = self.rubric.request(judge, asked, firmer=False, longer=False).body
             key = answer_key(judge.identity, body)
-            if self.journal.get(key) is None and self.journal.refusal(key) is None:
+            if key not in seen and self.journal.get(key) is None and self.journal.refusal(key) is None:
+                seen.add(key)
                 sizes[asked.line.model].append(sum(len(one["content"]) for one in body["messages"]))
         price = asking.price_of(self.name, self.recipe, self.where, self.prices)
         entries = []

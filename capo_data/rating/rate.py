@@ -133,7 +133,7 @@ def rate(
         ContractError: There is no dataset, or its texts are withheld.
         PartialError, BudgetError, JudgeError: As in a build; what was answered is kept.
     """
-    need("a rating", "audit", "matplotlib")
+    need("a rating", "report", "matplotlib")
     told, home = report or SilentReporter(), Path(out)
     files, datasets = _paths(file), _paths(dataset)
     command = _command(files, datasets, correct, home)
@@ -161,9 +161,10 @@ def rate(
         constrain=constrain,
     )
     choose.check_available(recipe, where, command=command)
-    found = lines.drawn(lines.read(files), rows, seed)
+    everything = lines.read(files)
     if not same_model:
-        lines.refuse_own(recipe.judges.capo, found)
+        lines.refuse_own(recipe.judges.capo, everything)
+    found = lines.drawn(everything, rows, seed)
     rubric = Rubric.of(recipe, correct)
     settings = _settings(recipe, rubric, correct, rows, seed)
     kept = store.others(home, settings, {line.group for line in found})
@@ -177,14 +178,14 @@ def rate(
         answered, took = desk.ask(list(questions.values()), told)
         by_place = dict(zip(questions, answered, strict=True))
         own = [store.line_of(one, by_place.get(one.place, INCORRECT), settings) for one in found]
-        everything = store.ordered([*kept, *own], seed)
+        table = store.ordered([*kept, *own], seed)
         values: dict[str, Any] = {
             "format": 1,
             "tool": {"name": "capo-data", "version": __version__},
             "settings": settings,
-            "models": measured(everything),
+            "models": measured(table),
         }
-        store.write_lines(home, everything)
+        store.write_lines(home, table)
         write_json(home / store.SUMMARY, values)
         figures = _figures(values["models"], home)
     unanswered = sum(line["status"] == "failed" for line in own)

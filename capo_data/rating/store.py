@@ -12,10 +12,19 @@ from typing import Any
 
 from capo_data.audit.rows import draw
 from capo_data.errors import UsageError
+from capo_data.generations import lines
 from capo_data.rating.asks import Rated
 from capo_data.rating.lines import Line
 from capo_data.run import read_json
 
+_NEEDED = {
+    "id": str,
+    "model": str,
+    "domain": str,
+    "history_length": int,
+    "status": str,
+    "rating": (int, type(None)),
+}
 LINES, SUMMARY, FIGURES = "ratings.jsonl", "ratings.json", "figures"
 
 
@@ -31,12 +40,12 @@ def others(
 
     Raises:
         UsageError: They were rated otherwise, so that they cannot stand beside the new ones.
-        RunError: The summary is no JSON.
+        SourceError, RunError: What lies there was written by something else.
     """
     path = home / LINES
     if not path.exists():
         return []
-    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    found = [values for _, values in lines(path, _NEEDED)]
     kept = [line for line in found if (line["model"], line["domain"]) not in groups]
     before = read_json(home / SUMMARY)["settings"] if kept else settings
     if changed := [name for name in settings if before.get(name) != settings[name]]:
@@ -68,9 +77,7 @@ def write_lines(home: Path, found: Sequence[Mapping[str, Any]]) -> Path:
     path = home / LINES
     beside = path.with_name(f"{LINES}.partial")
     beside.write_text(
-        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found),
-        encoding="utf-8",
-        errors="surrogatepass",
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found), encoding="utf-8"
     )
     beside.replace(path)
     return path

@@ -218,6 +218,25 @@ def test_models_one_after_another_are_as_all_at_once(dataset: Path, tmp_path: Pa
     assert more.bill["requests"] <= 4  # the two further rows of each
 
 
+def test_any_text_of_a_model_can_be_rated_and_kept(dataset: Path, tmp_path: Path) -> None:
+    odd = "half \ud83d, a\u2028b\u0085c, \u202e, \x00, <3"
+    files = [write(tmp_path, *answers(model)) for model in ("sft", "pl")]
+    files[0].write_text("".join(json.dumps({**one, "rationale": odd}) + "\n" for one in answers("sft")))
+    with scripted(lambda *_: "<eval>RATING-2</eval>") as server:
+        for file in files:  # the second call reads what the first one wrote
+            found = rate(server, file, dataset, tmp_path / "out", rows=3)
+    assert {name: one["all"]["rated"] for name, one in found.values["models"].items()} == {"pl": 3, "sft": 3}
+    kept = (tmp_path / "out" / "ratings.jsonl").read_text(encoding="utf-8").split("\n")
+    assert json.loads(kept[-2])["rationale"] == odd.replace("\ud83d", "\ufffd")
+
+
+def test_models_that_say_the_same_are_planned_and_asked_once(dataset: Path, tmp_path: Path) -> None:
+    files = [write(tmp_path, *({**one, "rationale": "praises 1"} for one in answers(m))) for m in ("a", "b")]
+    with scripted(by_user) as server:
+        found = rate(server, files, dataset, tmp_path / "out")
+    assert found.plan["requests"] == found.bill["requests"] == len(server.asked) == USERS // 3
+
+
 def test_domains_have_datasets_of_their_own_and_one_table(tmp_path: Path) -> None:
     rows = release_rows.rows(USERS)
     halves = [

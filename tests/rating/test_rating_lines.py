@@ -119,6 +119,12 @@ def test_a_bad_line_is_named(tmp_path: Path, second: str, where: str, why: str) 
     assert why in caught.value.why
 
 
+def test_half_a_character_is_mended_and_lines_end_where_lines_end(tmp_path: Path) -> None:
+    odd = release_rows.generation(0, rationale="half \ud83d, whole \U0001f600, a\u2028b\u0085c")
+    (found,) = read([write(tmp_path / "g.jsonl", odd)])
+    assert found.values["rationale"] == "half \ufffd, whole \U0001f600, a\u2028b\u0085c"
+
+
 def test_no_file_and_an_empty_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read") as caught:
         read([tmp_path / "absent.jsonl"])
