@@ -181,7 +181,9 @@ def test_a_missing_config_is_told(configured, dataset, sft_run, tmp_path):
 
 
 def test_a_folder_without_an_adapter_is_told_with_the_file_and_what_to_name(configured, tmp_path):
-    with pytest.raises(ModelError, match="holds no adapter") as caught:
-        train(configured("prefer", tmp_path / "run", tmp_path / "nowhere", model=None))
-    assert caught.value.where == str(tmp_path / "nowhere" / "adapter_config.json")
-    assert "capo-train sft --out" in caught.value.next_command
+    for folder, what in ((tmp_path, "holds no adapter"), (tmp_path / "nowhere", "there is no folder")):
+        with pytest.raises(ModelError, match=what) as caught:
+            train(configured("prefer", tmp_path / "run", folder, model=None))
+        assert "capo-train sft --out" in caught.value.next_command
+        assert caught.value.where in ("", str(folder / "adapter_config.json"))
+        assert not (tmp_path / "run").exists()

@@ -82,7 +82,7 @@ class TrainConfig(_Part):
         accumulation: Steps of gradients that make one update.
         lr: Peak learning rate.
         min_lr: Where the cosine ends, as a share of `lr`.
-        warmup: Share of the updates in which the learning rate rises.
+        warmup: Share of the updates in which the learning rate rises, in equal steps; 0 has none.
         clip: Largest norm of the gradient.
         weight_decay: Of AdamW.
         optimizer: `auto` is paged 8-bit AdamW where bitsandbytes and a GPU are, else `adamw`.
@@ -136,6 +136,11 @@ class TrainConfig(_Part):
     keep_checkpoints: int = Field(default=2, gt=0)
     log_steps: int = Field(default=1, gt=0)
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+
+    @property
+    def needs(self) -> Literal["sft", "prefer", "dpo"]:
+        """Which configs of a dataset it reads, by a word (prepare.CONFIGS)."""
+        return "sft" if self.stage == "sft" else "dpo" if self.loss == "dpo" else "prefer"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -254,8 +254,9 @@ def _answers(
     job: Job, tags: data.Tags, rows: Sequence[Mapping[str, Any]], note: Callable[[str], None]
 ) -> Iterator[list[Generation]]:
     """Whole rows' answers, some rows at a time."""
-    from capo_trainer import generate_vllm, models
+    from capo_trainer import before, generate_vllm, models
 
+    before.named(job.model, note)
     use_vllm = job.engine == "vllm" or (job.engine == "auto" and generate_vllm.installed())
     chat = models.tokenizer(job.model)
     prompts = asked(rows, chat, job.sampling)

@@ -38,7 +38,8 @@ def arguments(config: TrainConfig, dtype: torch.dtype) -> TrainingArguments:
         per_device_train_batch_size=config.batch,
         gradient_accumulation_steps=config.accumulation,
         learning_rate=config.lr,
-        lr_scheduler_type="cosine_with_min_lr",
+        # Of the two of this name the one whose first update is no update with a rate of 0.
+        lr_scheduler_type="cosine_warmup_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": config.min_lr},
         warmup_steps=config.warmup,  # a share, being below 1
         max_grad_norm=config.clip,

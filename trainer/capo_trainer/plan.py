@@ -27,10 +27,12 @@ def plan(config: TrainConfig, *, talk: Talk | None = None) -> dict[str, Any]:
         Counts, updates, and an estimate of memory in bytes.
     """
     compat.require()
-    from capo_trainer import models
+    from capo_trainer import before, models
     from capo_trainer.prepare import prepare
 
-    (talk or Silence()).live("reading the dataset")
+    talk = talk or Silence()
+    config = before.settled(config, talk.note)
+    talk.live("reading the dataset")
     chat = models.tokenizer(tokenizer_of(config))
     prepared = prepare(config, chat)
     rows = len(prepared.examples)

@@ -62,7 +62,7 @@ def prepare(config: TrainConfig, chat: ChatTokenizer) -> Prepared:
         DatasetError: A config is missing, a file is broken, a row breaks the format; its id is named.
     """
     folder = data.located(config.dataset, config.revision)
-    configs = CONFIGS["sft" if config.stage == "sft" else "dpo" if config.loss == "dpo" else "prefer"]
+    configs = CONFIGS[config.needs]
     data.check(folder, configs)
     tags = data.tags(folder)
     rows = islice(data.read_rows(folder, configs[0]), config.max_rows)

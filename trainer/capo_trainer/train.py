@@ -74,10 +74,11 @@ def train(
     compat.require()
     import torch
 
-    from capo_trainer import loop
+    from capo_trainer import before, loop
     from capo_trainer.figure import write_weights
 
     talk = talk or Silence()
+    config = before.settled(config, talk.note)
     folder = RunFolder(config)
     checkpoint = folder.open(fresh=fresh) if loop.rank() == 0 else folder.last_whole()
     if folder.finished:
@@ -124,11 +125,12 @@ def reference(config: TrainConfig, *, cache: Path | None = None, talk: Talk | No
     compat.require()
     import torch
 
-    from capo_trainer import models
+    from capo_trainer import before, models
     from capo_trainer import reference as references
     from capo_trainer.prepare import cache_folder, prepare
 
     talk = talk or Silence()
+    config = before.settled(config, talk.note)
     prepared = prepare(config, models.tokenizer(tokenizer_of(config)))
     kept = cache_folder(prepared.folder, cache)
     known = references.cached(config, prepared, kept)

@@ -1,0 +1,97 @@
+"""What can be said of a run before anything is loaded or written: its dataset, its names, its adapter."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_trainer import data, models
+from capo_trainer.errors import ModelError, UsageError
+from capo_trainer.prepare import CONFIGS
+
+if TYPE_CHECKING:
+    from capo_trainer.config import TrainConfig
+
+_HUB = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+def settled(config: TrainConfig, note: Callable[[str], None]) -> TrainConfig:
+    """The config as the run will have it, its dataset and its models' names looked at.
+
+    Args:
+        config: Of the run.
+        note: Told what is remarkable.
+
+    Returns:
+        The same; where training starts from an adapter, `lora` is that adapter's.
+
+    Raises:
+        DatasetError: The dataset is missing, or cannot be trained on.
+        ModelError: A path that does not exist.
+        UsageError: `lora` asks for another adapter than the one that training starts from.
+    """
+    data.check(data.located(config.dataset, config.revision), CONFIGS[config.needs])
+    if config.model is not None:
+        named(config.model, note)
+    if config.adapter is None:
+        return config
+    named(config.adapter, note, "name the folder that `capo-train sft --out` was given")
+    folder = Path(config.adapter)
+    if folder.exists() and not (folder / "config.json").exists():
+        models.base_of(folder)  # or there is no adapter either, as it will say
+        return _with_the_adapters_own(config, folder / "adapter_config.json")
+    return config
+
+
+def named(
+    name: str,
+    note: Callable[[str], None],
+    otherwise: str = "name a folder with a model, or its id on the Hub",
+) -> None:
+    """A model's name: a folder that is there, or one that the Hub may know.
+
+    Raises:
+        ModelError: It can only be a path, and nothing is there.
+    """
+    if Path(name).exists():
+        return
+    if not _HUB.fullmatch(name):
+        raise ModelError(f"there is no folder {name}", next_command=otherwise)
+    note(f"no folder {name} here: asking the Hub")
+
+
+def _with_the_adapters_own(config: TrainConfig, path: Path) -> TrainConfig:
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        theirs = {
+            "r": told["r"], "alpha": told["lora_alpha"], "dropout": told["lora_dropout"],
+            "targets": _layers(told["target_modules"]),
+        }  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError("the adapter's settings cannot be read", where=str(path), why=str(error)) from error
+    ours = config.lora
+    if sorted(ours.targets) == sorted(theirs["targets"]):
+        theirs["targets"] = ours.targets  # in the order that was written down
+    wrong = [
+        f"lora.{name} is {getattr(ours, name)!r}, the adapter's {value!r}"
+        for name, value in theirs.items()
+        if name in ours.model_fields_set and getattr(ours, name) != value
+    ]
+    if wrong:
+        raise UsageError(
+            "training goes on with the adapter it starts from, which cannot be made another",
+            where=str(path.parent), why="; ".join(wrong),
+            next_command="leave them out; or train another adapter on merged weights: "
+            f"capo-train export {path.parent} --out merged, then --adapter merged",
+        )  # fmt: skip
+    return config.model_copy(update={"lora": ours.model_copy(update=theirs)})
+
+
+def _layers(targets: Any) -> tuple[str, ...]:
+    """Names of layers; `models.lora_targets` wrote them as a list, or as a pattern that ends `(a|b|c)`."""
+    return tuple(
+        sorted(re.findall(r"\w+", targets.rsplit("(", 1)[-1]) if isinstance(targets, str) else targets)
+    )
