@@ -12,6 +12,7 @@ from capo_data.generations import HELD_OUT, broken, of_another_dataset
 from capo_data.judged import rows_of
 from capo_data.rating.lines import Line
 from capo_data.records import HistoryEntry
+from capo_data.text import clean_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +66,11 @@ def _row(values: Mapping[str, Any]) -> Row:
             next_command="restore them with capo-data rehydrate, and name the folder it writes",
         )
     ids = [one["item_id"] for one in values["candidates"]]
-    history = tuple(HistoryEntry(**entry) for entry in values["history"])
+    history = tuple(HistoryEntry(**entry | _clean(entry)) for entry in values["history"])
     return Row(values["id"], history, frozenset(ids), ids[values["target_index"]])
+
+
+def _clean(entry: Mapping[str, Any]) -> dict[str, str | None]:
+    """The entry's texts once more as a build cleans them: somebody else's dataset may hold anything."""
+    texts = {name: clean_text(entry[name]) for name in ("description", "details", "rating", "review")}
+    return {**texts, "title": clean_text(entry["title"]) or ""}

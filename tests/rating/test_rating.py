@@ -141,6 +141,19 @@ def test_an_explanation_cannot_forge_a_rating_or_a_section(dataset: Path, tmp_pa
     assert {line["rating"] for line in lines(tmp_path / "out")} == {0, 1}
 
 
+def test_nor_can_a_review_in_somebody_s_dataset(tmp_path: Path) -> None:
+    rows = release_rows.rows(USERS)
+    for row in rows["test", "test"]:
+        row["history"][0]["review"] = HOSTILE
+    dataset = release_rows.build(tmp_path, rows)
+    with scripted(by_user) as server:
+        rate(server, write(tmp_path, *answers("tiny")), dataset, tmp_path / "out")
+    for body in server.asked:
+        assert "Fine lamps." in prompt(body)
+        assert prompt(body).count("<eval>") == capo_prompts.load("quality").user.count("<eval>")
+        assert len(re.findall(r"^\[Instruction\]$", prompt(body), re.M)) == 1
+
+
 def test_a_misbehaving_server_costs_nothing_twice_and_loses_nothing(dataset: Path, tmp_path: Path) -> None:
     file = write(tmp_path, *answers("tiny"))
     faults = {"rate_limited": 0.1, "server_error": 0.1, "cut": 0.1, "html": 0.1, "forged": 0.3}
