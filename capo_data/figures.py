@@ -197,10 +197,12 @@ def label(text: str, characters: int = _LABEL) -> str:
 
 
 def share(axes: Axes, axis: str = "y") -> None:
-    """The axis counts in per cent of 1."""
-    from matplotlib.ticker import PercentFormatter
+    """The axis counts in per cent of 1, in steps that need no fraction."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    getattr(axes, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, decimals=0))
+    chosen = getattr(axes, f"{axis}axis")
+    chosen.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    chosen.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def counts(axes: Axes, axis: str = "y") -> None:

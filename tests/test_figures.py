@@ -44,6 +44,19 @@ def test_the_same_bytes_each_time_and_under_any_settings(tmp_path: Path) -> None
     assert not any(b"date" in one.lower() or b"Matplotlib v" in one for one in before)
 
 
+@pytest.mark.parametrize("highest", [0.06, 0.13, 0.18, 0.31, 0.5, 0.77, 1.0])
+def test_shares_are_counted_in_steps_that_need_no_fraction(highest: float) -> None:
+    with figures.canvas() as (figure, axes):
+        axes.bar([0], [highest])
+        figures.share(axes)
+    figure.draw_without_rendering()
+    told = {
+        text.get_text(): tick for text, tick in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+    }
+    assert {shown: float(shown.rstrip("%")) / 100 for shown in told} == pytest.approx(told)
+    assert len(told) >= 3
+
+
 def test_settings_are_left_as_they_were() -> None:
     before = dict(matplotlib.rcParams)
     bars(NAMES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_data.audit.table import RULES
-from capo_data.figures import LIGHT, Theme, canvas, counts, save, share
+from capo_data.figures import HEIGHT, LIGHT, Theme, canvas, counts, save, share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def _items(found: Mapping[str, Any]) -> int:
 
 def _differences(found: Mapping[str, Any], title: str, theme: Theme) -> Figure:
     """Shares of the differences new - old."""
-    with canvas(theme) as (figure, axes):
+    with canvas(theme, height=HEIGHT + 0.25 * (len(found) if len(found) > 1 else 0)) as (figure, axes):
         width = 0.8 / len(found)
         for number, (name, one) in enumerate(found.items()):
             shares = _by_difference(one["cross"])
@@ -52,8 +52,8 @@ def _differences(found: Mapping[str, Any], title: str, theme: Theme) -> Figure:
         axes.set_ylabel("items")
         axes.set_title(title)
         share(axes)
-        if len(found) > 1:
-            axes.legend(loc="upper left")
+        if len(found) > 1:  # below: wherever it stood within, some bar could reach into it
+            figure.legend(loc="outside lower left")
     return figure
 
 
