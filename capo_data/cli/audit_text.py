@@ -28,8 +28,11 @@ def shown(found: Audit) -> Group:
         if line.reason:
             reasons[f"{line.what}: {line.reason}"] = None
     home = found.run / "audit"
+    took = values["usage"]
     foot = [
         *reasons,
+        f"asked so far: {took['requests']:,} requests, {took['prompt_tokens']:,} prompt tokens"
+        f" ({took['cached_tokens']:,} cached), {took['answer_tokens']:,} answer tokens",
         f"{home}/audit.json, {len(found.figures)} figures in {home}/figures, a section of the card",
     ]
     return Group(Text(title), table, *map(Text, foot))
