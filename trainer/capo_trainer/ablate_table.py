@@ -66,7 +66,8 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         axes.set_xlabel(f"{metric} (%)")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", alpha=0.3)
-    figure.suptitle(f"{result['dataset']}: means over users with 95% intervals", fontsize=10)
+    named = "/".join(Path(result["dataset"]).parts[-2:])  # a whole path would run out of the figure
+    figure.suptitle(f"{named}: means over users with 95% intervals", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
