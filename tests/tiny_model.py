@@ -20,6 +20,8 @@ from filelock import FileLock
 
 CONTEXT = 32_768  # tokens
 VOCABULARY = 1_024
+# Named, not all there are: with other texts the tokenizer, and so all that the model says, is another.
+TEMPLATES = ("neutral", "paper", "recommender")
 END, START, PADDING = "<|im_end|>", "<|im_start|>", "<|endoftext|>"
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -110,7 +112,7 @@ def _texts() -> list[str]:
     return [
         words,
         capo_prompts.anchor_lines(),
-        *(capo_prompts.load(name).text for name in capo_prompts.names()),
+        *(capo_prompts.load(name).text for name in TEMPLATES),
     ]
 
 
