@@ -144,10 +144,16 @@ class VLLMJudge:
     async def _loaded(self) -> AsyncLLMEngine:
         async with self._starting:
             if self._engine is None:
-                self._engine = await asyncio.to_thread(self._load)
+                await asyncio.to_thread(self._load)
+        assert self._engine is not None
         return self._engine
 
-    def _load(self) -> AsyncLLMEngine:
+    def _load(self) -> None:
+        """Loads the model.
+
+        vLLM keeps this frame. An engine among its locals would live until the interpreter ends, where its
+        destructor fails with a traceback, so it has no name here.
+        """
         for name, value in _SURROUNDINGS.items():
             os.environ.setdefault(name, value)
         from vllm import AsyncEngineArgs, AsyncLLMEngine
@@ -162,7 +168,7 @@ class VLLMJudge:
                 next_command="see what there is: vllm serve --help (write - as _)",
             ) from error
         try:
-            engine = AsyncLLMEngine.from_engine_args(arguments)
+            self._engine = AsyncLLMEngine.from_engine_args(arguments)
         except Exception as error:
             raise JudgeError(
                 f"vLLM cannot run the model {self.model!r} here",
@@ -171,15 +177,15 @@ class VLLMJudge:
                 next_command="mend what is said above; arguments of the engine are given like"
                 " --engine max_model_len=16384, several GPUs with --tensor-parallel",
             ) from error
-        if not getattr(engine.get_tokenizer(), "chat_template", None):
-            engine.shutdown()
+        if not getattr(self._engine.get_tokenizer(), "chat_template", None):
+            self._engine.shutdown()
+            self._engine = None
             raise JudgeError(
                 f"the model {self.model!r} has no chat template",
                 where=self.name,
                 why="a judge is asked in turns of a chat, and a base model knows none",
                 next_command="take its instruction-tuned sibling",
             )
-        return engine
 
 
 def completion(model: str, output: RequestOutput) -> dict[str, Any]:
