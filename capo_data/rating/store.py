@@ -17,7 +17,7 @@ from capo_data.rating.asks import Rated
 from capo_data.rating.lines import Line
 from capo_data.run import read_json
 
-_NEEDED = {
+_NEEDED: Mapping[str, type | tuple[type, ...]] = {
     "id": str,
     "model": str,
     "domain": str,
