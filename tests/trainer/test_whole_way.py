@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 from capo_trainer.runs import read_metrics
@@ -23,15 +24,21 @@ def capo_train(*arguments):
 
 
 @pytest.fixture(scope="module")
-def sft(demo, encoder, tmp_path_factory):
+def shop(demo, tmp_path_factory):
+    """A copy of the dataset: what is computed once lies beside it, and others have computed it already."""
+    return shutil.copytree(demo, tmp_path_factory.mktemp("shop") / "dataset")
+
+
+@pytest.fixture(scope="module")
+def sft(shop, encoder, tmp_path_factory):
     """From the dataset to a tiny model that writes in the dataset's form."""
     runs = tmp_path_factory.mktemp("runs")
-    made = capo_train("tiny-model", demo, "--out", runs / "tiny")
+    made = capo_train("tiny-model", shop, "--out", runs / "tiny")
     assert made["parameters"] < 2_000_000
-    assert capo_train("embed", demo, "--encoder", encoder)["computed"]
-    assert not capo_train("embed", demo, "--encoder", encoder)["computed"]
+    assert capo_train("embed", shop, "--encoder", encoder)["computed"]
+    assert not capo_train("embed", shop, "--encoder", encoder)["computed"]
     facts = capo_train(
-        "sft", demo, "--model", runs / "tiny", "--full", "--lr", "3e-3", "--epochs", 12,
+        "sft", shop, "--model", runs / "tiny", "--full", "--lr", "3e-3", "--epochs", 12,
         "--out", runs / "sft", *STEPS,
     )  # fmt: skip
     assert facts["last"]["loss"] < facts["first"]["loss"] / 10
@@ -39,28 +46,28 @@ def sft(demo, encoder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(demo, sft):
+def evaluated(shop, sft):
     """A run's evaluation, with all that it is compared with."""
 
     def run(model, *more):
         out = sft.with_name(f"{model.name}-eval")
         options = ("--max-rows", 12, "--max-new-tokens", 80, "--draws", 200)
-        return out, capo_train("eval", demo, "--model", model, "--out", out, *options, *more)
+        return out, capo_train("eval", shop, "--model", model, "--out", out, *options, *more)
 
     return run
 
 
 @pytest.fixture(scope="module")
-def preferred(demo, sft, encoder):
+def preferred(shop, sft, encoder):
     """What prefer makes of each loss, from reference log-probabilities that were computed once."""
     runs = {}
     for loss in FIRST:
         ours = ("--adapter", sft, "--loss", loss)
-        assert capo_train("ref", demo, *ours)["computed"] is (loss in ("dpo", "sdpo")), (
+        assert capo_train("ref", shop, *ours)["computed"] is (loss in ("dpo", "sdpo")), (
             "two sets: pairs, triplets"
         )
         facts = capo_train(
-            "prefer", demo, *ours, "--full", "--lr", "3e-4", "--epochs", 2, "--encoder", encoder,
+            "prefer", shop, *ours, "--full", "--lr", "3e-4", "--epochs", 2, "--encoder", encoder,
             "--out", sft.with_name(loss), *STEPS,
         )  # fmt: skip
         assert facts["reference"] == "cache"
@@ -76,7 +83,7 @@ def test_each_loss_begins_where_it_must_and_falls(preferred, loss):
     assert lines[-1]["accuracy"] > 0.5
 
 
-def test_answers_and_scores_beside_all_that_they_are_compared_with(demo, sft, preferred, evaluated):
+def test_answers_and_scores_beside_all_that_they_are_compared_with(shop, sft, preferred, evaluated):
     earlier, _ = evaluated(sft)
     out, result = evaluated(preferred["pl"], "--against", earlier, "--sft", earlier)
     assert json.loads((out / "eval.json").read_text()) == result
@@ -94,7 +101,7 @@ def test_answers_and_scores_beside_all_that_they_are_compared_with(demo, sft, pr
         result["rows"][cooled]["entropy"]["mean"], abs=1e-3
     )
     ours = ("--model", preferred["pl"], "--out", sft.with_name("answers"), "--max-rows", 12)
-    told = capo_train("generate", demo, *ours, "--max-new-tokens", 80)
+    told = capo_train("generate", shop, *ours, "--max-new-tokens", 80)
     answers = [
         json.loads(line) for line in (sft.with_name("answers") / "generations.jsonl").read_text().splitlines()
     ]
