@@ -1,6 +1,7 @@
 """What differs between the supported versions of torch, transformers and peft: one place, small functions.
 
-Supported: torch >= 2.11, transformers >= 5.17, peft >= 0.18.
+Supported: torch >= 2.11, transformers >= 5.17, peft >= 0.18. It runs with transformers 5.17; only 5.18 can be
+installed beside the huggingface_hub 2 that capo-data wants.
 """
 
 from __future__ import annotations
