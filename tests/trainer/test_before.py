@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from capo_trainer.errors import DatasetError, ModelError, UsageError
 from capo_trainer.plan import plan
 from capo_trainer.runs import read_metrics
 from capo_trainer.train import reference, train
+from command_line import say
 
 
 @pytest.mark.parametrize("command", [train, plan])
@@ -41,12 +43,34 @@ def test_what_can_only_be_a_path_is_not_asked_of_the_hub(configured, tmp_path, n
 def test_what_may_be_a_name_of_the_hub_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
-    for name in ("runs/tiny", "google/gemma-3-4b-it", "gpt2"):
+    names = ("google/gemma-3-4b-it", "gpt2")
+    for name in names:
         before.named(name, said.append)
-    assert said[0] == "no folder runs/tiny here: asking the Hub"
+    assert said == [f"no folder {name} here: asking the Hub" for name in names]
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
     before.named("runs/tiny", said.append)
-    assert len(said) == 3
+    with pytest.raises(ModelError, match="there is no folder runs/tinny") as told:
+        before.named("runs/tinny", said.append)
+    assert told.value.next_command.endswith("the Hub is asked where there is no folder runs")
+    assert len(said) == 2
+
+
+def test_a_run_that_never_began_does_not_hold_its_folder(configured, chat_model, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(chat_model, broken)
+    (broken / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(ModelError):
+        train(configured("sft", tmp_path / "run", model=str(broken)))
+    assert train(configured("sft", tmp_path / "run", max_steps=1))["finished"]
+
+
+def test_answers_that_were_never_given_do_not_hold_theirs(dataset, sft_run, tmp_path):
+    common = ("generate", dataset, "--out", tmp_path, "--max-rows", 1, "--samples", 1, "--max-new-tokens", 2)
+    (tmp_path / "empty").mkdir()
+    assert say(*common, "--model", tmp_path / "empty", program="capo-train").code == 1
+    assert say(*common, "--model", sft_run, program="capo-train").code == 0
+    other = say(*common, "--model", sft_run, "--engine", "vllm", program="capo-train")
+    assert (other.code, "engine: 'transformers' there, 'vllm' asked" in other.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_trainer import data, models
+from capo_trainer import data
 from capo_trainer.errors import ModelError, UsageError
 from capo_trainer.prepare import CONFIGS
 
@@ -41,6 +41,8 @@ def settled(config: TrainConfig, note: Callable[[str], None]) -> TrainConfig:
     named(config.adapter, note, "name the folder that `capo-train sft --out` was given")
     folder = Path(config.adapter)
     if folder.exists() and not (folder / "config.json").exists():
+        from capo_trainer import models
+
         models.base_of(folder)  # or there is no adapter either, as it will say
         return _with_the_adapters_own(config, folder / "adapter_config.json")
     return config
@@ -53,13 +55,24 @@ def named(
 ) -> None:
     """A model's name: a folder that is there, or one that the Hub may know.
 
+    Args:
+        name: Of a model or an adapter.
+        note: Told that the Hub will be asked, which without network takes a minute to fail.
+        otherwise: What to do where there is no such folder.
+
     Raises:
-        ModelError: It can only be a path, and nothing is there.
+        ModelError: It can only be a path, or its first part is a folder here, and nothing is there.
     """
     if Path(name).exists():
         return
     if not _HUB.fullmatch(name):
         raise ModelError(f"there is no folder {name}", next_command=otherwise)
+    first, slash, _ = name.partition("/")
+    if slash and Path(first).is_dir():
+        raise ModelError(
+            f"there is no folder {name}", why=f"there is a folder {first}, so that it is taken for a path",
+            next_command=f"{otherwise}; the Hub is asked where there is no folder {first}",
+        )  # fmt: skip
     note(f"no folder {name} here: asking the Hub")
 
 

@@ -230,11 +230,14 @@ def run(
         DatasetError: The dataset cannot be read, or a row has two candidates of one title.
         ModelError: The model cannot be loaded.
     """
+    from capo_trainer import before
+
     folder = data.located(job.dataset, job.revision)
     rows = test_rows(folder, job.split, job.max_rows)
+    before.named(job.model, note)
     settings = {
         "dataset": data.fingerprint(folder, "test", job.split), "split": job.split, "model": job.model,
-        "name": job.told, **asdict(job.sampling),
+        "name": job.told, "engine": engine(job), **asdict(job.sampling),
     }  # fmt: skip
     store = Store(job.out, settings, fresh=fresh)
     done = store.done(job.sampling.samples)
@@ -250,17 +253,22 @@ def run(
     return store.finish([row["id"] for row in rows], job.sampling.samples)
 
 
+def engine(job: Job) -> str:
+    """Which engine answers; two do not give the same answers, so that a folder holds those of one."""
+    from capo_trainer import generate_vllm
+
+    return ("vllm" if generate_vllm.installed() else "transformers") if job.engine == "auto" else job.engine
+
+
 def _answers(
     job: Job, tags: data.Tags, rows: Sequence[Mapping[str, Any]], note: Callable[[str], None]
 ) -> Iterator[list[Generation]]:
     """Whole rows' answers, some rows at a time."""
-    from capo_trainer import before, generate_vllm, models
+    from capo_trainer import generate_vllm, models
 
-    before.named(job.model, note)
-    use_vllm = job.engine == "vllm" or (job.engine == "auto" and generate_vllm.installed())
     chat = models.tokenizer(job.model)
     prompts = asked(rows, chat, job.sampling)
-    if use_vllm:
+    if engine(job) == "vllm":
         note("generating with vLLM")
         batches = generate_vllm.answers(job.model, job.base, prompts, chat.end, job.sampling)
     else:

@@ -126,7 +126,7 @@ class Store:
         self._agree(dict(settings))
 
     def _agree(self, settings: dict[str, Any]) -> None:
-        if self._settings.exists():
+        if self._settings.exists() and (self.final.exists() or self._part.exists()):
             before = json.loads(self._settings.read_text(encoding="utf-8"))
             changed = sorted(n for n in before.keys() | settings.keys() if before.get(n) != settings.get(n))
             if changed:

@@ -259,9 +259,11 @@ def restore(model: nn.Module, folder: Path) -> None:
 
 @contextmanager
 def _loading(what: str, name: str | Path) -> Iterator[None]:
+    from safetensors import SafetensorError  # a file that is cut short; no OSError to it
+
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{what} of {name} cannot be loaded",
             why=" ".join(str(error).split())[:400],

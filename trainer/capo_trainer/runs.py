@@ -59,7 +59,7 @@ class RunFolder:
                 )
             if fresh:
                 shutil.rmtree(self.path)
-            elif different := _different(written, self.config):
+            elif self.begun and (different := _different(written, self.config)):
                 raise UsageError(
                     f"{self.path} holds a run with another config",
                     why=f"these differ: {', '.join(different)}",
@@ -68,6 +68,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         written.write_text(configs.dump(self.config), encoding="utf-8")
         return self.last_checkpoint()
+
+    @property
+    def begun(self) -> bool:
+        """A first step was about to be made; a model that cannot be loaded ends a run before."""
+        return (self.path / "run.json").exists() or bool(self.checkpoints())
 
     def last_whole(self) -> Path | None:
         """The newest complete checkpoint; nothing is written or removed."""

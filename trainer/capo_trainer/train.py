@@ -72,13 +72,15 @@ def train(
         TrainerError: Something that a person can act on.
     """
     compat.require()
-    import torch
-
-    from capo_trainer import before, loop
-    from capo_trainer.figure import write_weights
+    from capo_trainer import before
 
     talk = talk or Silence()
     config = before.settled(config, talk.note)
+    import torch
+
+    from capo_trainer import loop
+    from capo_trainer.figure import write_weights
+
     folder = RunFolder(config)
     checkpoint = folder.open(fresh=fresh) if loop.rank() == 0 else folder.last_whole()
     if folder.finished:
