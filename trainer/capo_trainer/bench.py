@@ -12,19 +12,17 @@ import ctypes
 import gc
 import os
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from capo_trainer import attention, compat, models, startup
+from capo_trainer import attention, bench_trl, compat, models, startup
 from capo_trainer.config import TrainConfig, resolve
 from capo_trainer.errors import TrainerError
 from capo_trainer.logprobs import Forward
@@ -113,7 +111,7 @@ def bench(
     compat.require()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    reason = _trl_missing()
+    reason = bench_trl.missing()
     if reason:
         talk.note(f"rows of ours alone: {reason}")
     found: list[Measured] = []
@@ -137,7 +135,7 @@ def bench(
         "model": size,
         "response_tokens": response,
         "repeats": repeats,
-        "versions": compat.versions() | _trl_version(),
+        "versions": compat.versions() | bench_trl.version(),
         "rows": [{name: getattr(m, name) for name in Measured.__slots__} for m in found],
     }
 
@@ -247,46 +245,9 @@ def _ours(
 def _trl(
     rows: Sequence[Example], size: str, device: torch.device, dtype: torch.dtype
 ) -> Iterator[Callable[[], None]]:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
-    trl: Any = import_module("trl")
-    datasets: Any = import_module("datasets")
-
-    class Tokenised(trl.DPOTrainer):  # type: ignore[misc]
-        """Takes rows that are token ids already."""
-
-        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-            return dataset
-
-    words = Tokenizer(WordLevel({"[P]": 0, "[E]": 1}, unk_token="[P]"))
-    make: Any = PreTrainedTokenizerFast
-    tokenizer = make(tokenizer_object=words, pad_token="[P]", eos_token="[E]")
-    data = [
-        {
-            "prompt_ids": row.prompt.tolist(),
-            "chosen_ids": row.responses[0].tolist(),
-            "rejected_ids": row.responses[1].tolist(),
-        }
-        for row in rows
-    ]
-    args = trl.DPOConfig(
-        output_dir=str(Path(tempfile.gettempdir()) / "capo-train-bench"),  # nothing is saved
-        per_device_train_batch_size=1,
-        max_length=None,
-        bf16=dtype == torch.bfloat16,
-        use_cpu=device.type == "cpu",
-        report_to="none",
-        save_strategy="no",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-    )
     model = _model(size, device, dtype, "sdpa").train()
-    trainer: Any = Tokenised(
-        model=model, args=args, train_dataset=datasets.Dataset.from_list(data), processing_class=tokenizer
-    )
+    data = bench_trl.rows(rows)
+    trainer = bench_trl.dpo_trainer(model, data, device, dtype)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-5)
     for row in data:
         inputs = trainer.data_collator([row])
@@ -366,19 +327,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return f"{os.cpu_count()} cores of {line.split(':')[1].strip()}"
     return f"{os.cpu_count()} cores"
-
-
-def _trl_missing() -> str:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("trl", "datasets") if find_spec(name) is None]
-    return f"{' and '.join(missing)} not installed" if missing else ""
-
-
-def _trl_version() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return {"trl": version("trl")}
-    except PackageNotFoundError:
-        return {}
