@@ -17,7 +17,8 @@ from capo_trainer import evaluate, evaluate_report, metrics
 from capo_trainer.config import resolve
 from capo_trainer.errors import UsageError
 from capo_trainer.generate import Job, Sampling
-from capo_trainer.train import Talk, train
+from capo_trainer.talk import Talk
+from capo_trainer.train import train
 
 # What each variant is beside SFT (PROTOCOL, Variants): fields of a preference run.
 PREFERENCES: Mapping[str, Mapping[str, str]] = {

@@ -33,7 +33,7 @@ from capo_trainer.tokenise import Example
 if TYPE_CHECKING:
     from torch import nn
 
-    from capo_trainer.train import Talk
+    from capo_trainer.talk import Talk
 
 # Name, loss, responses, shared.
 OURS = (

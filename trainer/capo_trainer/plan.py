@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from capo_trainer import compat
 from capo_trainer.errors import ModelError
-from capo_trainer.train import Silence, Talk, tokenizer_of
+from capo_trainer.talk import Silence, Talk
+from capo_trainer.train import tokenizer_of
 
 if TYPE_CHECKING:
     from capo_trainer.config import TrainConfig

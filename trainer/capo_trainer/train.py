@@ -6,12 +6,13 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from capo_trainer import compat
 from capo_trainer.config import TrainConfig
 from capo_trainer.errors import ModelError
 from capo_trainer.runs import RunFolder, read_metrics
+from capo_trainer.talk import Silence, Talk
 
 if TYPE_CHECKING:
     import torch
@@ -20,26 +21,6 @@ if TYPE_CHECKING:
     from capo_trainer.prepare import Prepared
     from capo_trainer.reference import Reference
     from capo_trainer.tokenise import ChatTokenizer
-
-
-class Talk(Protocol):
-    """Who is told what happens; the command line's console is one."""
-
-    def note(self, text: str) -> None:
-        """One line."""
-
-    def live(self, text: str) -> None:
-        """A line that replaces the one before."""
-
-
-class Silence:
-    """Nobody is told."""
-
-    def note(self, text: str) -> None:
-        """Ignored."""
-
-    def live(self, text: str) -> None:
-        """Ignored."""
 
 
 @dataclass(frozen=True, slots=True)
