@@ -21,8 +21,8 @@ USERS = 12
 
 
 def number(body) -> int:
-    """A number of the item that is asked about, whether plainly or firmly."""
-    asked = prompt(body).partition("\n\nYour answer must hold")[0]
+    """A number of the item that is asked about, plainly or firmly, whatever the instruction."""
+    asked = prompt(body).partition("[Instruction]")[0]
     return int.from_bytes(hashlib.sha256(asked.encode()).digest()[:4], "big")
 
 
