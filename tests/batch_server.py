@@ -6,8 +6,9 @@ prints its URL (with /v1) as the first line of stdout and runs until it is kille
 fails the first so many times; the steps stand in STEPS: a plain one answers 500, a `_lost` one does what was
 asked and then hangs up, `content_cut` sends half a file, `expired` ends a batch with half of its rows done
 and `cancelled` likewise, `row_500` is a row in the error file that goes away when it is asked again,
-`invalid` fails a batch as a whole. A share `--refused` of the rows is refused for good, `--tokens` limits
-what is enqueued together. Answers are those of `judge_server`. `/stats` gives the counts as JSON.
+`invalid` fails a batch as a whole. A share `--refused` of the rows is refused for good, a share `--forged`
+has a tag within the rationale, `--tokens` limits what is enqueued together. Answers, and with `--lengths`
+what they are billed, are those of `judge_server`. `/stats` gives the counts as JSON.
 """
 
 from __future__ import annotations
@@ -25,21 +26,32 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from judge_server import Running, _completion, _fraction
+from judge_server import Meter, Running, _completion, _fraction
 
 # After these the same step may be tried again; what the others do is settled.
 HARMLESS = ("upload", "upload_lost", "create", "create_lost", "poll", "list", "content", "content_cut")
+MOST_BYTES = 200_000_000  # of a file, as at OpenAI
 STEPS = (*HARMLESS, "expired", "cancelled", "row_500", "invalid")
 
 
 class Batches:
     """What was uploaded, what is made of it, and what is to fail."""
 
-    def __init__(self, fail: Mapping[str, int], *, refused: float, tokens: int | None, rows: int) -> None:
+    def __init__(
+        self,
+        fail: Mapping[str, int],
+        *,
+        refused: float,
+        forged: float,
+        tokens: int | None,
+        rows: int,
+        meter: Meter | None,
+    ) -> None:
         if unknown := set(fail) - set(STEPS):
             raise ValueError(f"no such step: {sorted(unknown)}; there are {STEPS}")
         self.fail = Counter(fail)
-        self.refused, self.tokens, self.rows = refused, tokens, rows
+        self.refused, self.forged, self.tokens, self.rows = refused, forged, tokens, rows
+        self.meter = meter
         self.files: dict[str, dict[str, Any]] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.answered: Counter[str] = Counter()
@@ -58,6 +70,7 @@ class Batches:
             "answered": answered,
             "answered_again": answered - len(self.answered),
             "failed": dict(self.failed),
+            **({"billed": dict(self.meter.billed)} if self.meter else {}),
         }
 
     def fails(self, step: str) -> bool:
@@ -99,7 +112,7 @@ class Batches:
 
     async def upload(self, request: web.BaseRequest) -> web.StreamResponse:
         fields = {}
-        async for field in await request.multipart():
+        async for field in await request.clone(client_max_size=MOST_BYTES).multipart():
             fields[field.name] = (field.filename, await field.read())
         filename, content = fields["file"]
         assert fields["purpose"][1] == b"batch"
@@ -199,7 +212,9 @@ class Batches:
         if self.attempts[key] == 1 and self.fails("row_500"):
             return 500, {"error": {"message": "The server had an error"}}
         self.answered[key] += 1
-        return 200, json.loads(_completion(row["body"], forged=False))
+        usage = self.meter.usage(row["body"]) if self.meter else None
+        forged = _fraction(digest, b"forged") < self.forged
+        return 200, json.loads(_completion(row["body"], forged=forged, usage=usage))
 
     async def content(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         if self.fails("content"):
@@ -257,8 +272,17 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--fail", type=_steps, default={}, help="STEP=TIMES,...")
     parser.add_argument("--refused", type=float, default=0.0, help="share of the rows refused for good")
+    parser.add_argument("--forged", type=float, default=0.0, help="share of the answers that cannot be read")
+    parser.add_argument("--lengths", help="MEDIAN,SIGMA of the answers, in tokens")
     parser.add_argument("--tokens", type=int, help="prompt tokens enqueued together")
     parser.add_argument("--rows", type=int, default=50_000, help="rows of a batch")
     flags = parser.parse_args()
-    batches = Batches(flags.fail, refused=flags.refused, tokens=flags.tokens, rows=flags.rows)
+    batches = Batches(
+        flags.fail,
+        refused=flags.refused,
+        forged=flags.forged,
+        tokens=flags.tokens,
+        rows=flags.rows,
+        meter=Meter(*map(float, flags.lengths.split(","))) if flags.lengths else None,
+    )
     asyncio.run(serve(batches, flags.port))

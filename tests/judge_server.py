@@ -78,6 +78,39 @@ def rating_text(digest: bytes, *, forged: bool = False) -> str:
     return f"{quote}<eval>RATING-{1 + digest[2] % 3}</eval>"
 
 
+class Meter:
+    """Counts tokens as a provider with a prefix cache does, and sums what it would bill.
+
+    Args:
+        median: Of the answers' lognormal lengths, in tokens.
+        sigma: Of their logarithm.
+    """
+
+    def __init__(self, median: float, sigma: float) -> None:
+        self.median, self.sigma = median, sigma
+        self.blocks: set[bytes] = set()  # prefixes that the cache holds
+        self.billed: Counter[str] = Counter()
+
+    def usage(self, body: Mapping[str, object]) -> dict[str, int]:
+        """Tokens of a request, now billed; the answer's are drawn by the request."""
+        text = "".join(message["content"] for message in body["messages"])  # type: ignore[attr-defined]
+        cached = 0
+        for number, end in enumerate(range(BLOCK, len(text), BLOCK)):
+            block = hashlib.blake2b(text[:end].encode(), digest_size=8).digest()
+            cached += block in self.blocks and cached == number
+            self.blocks.add(block)
+        draw = random.Random(hashlib.blake2b(text.encode(), digest_size=8).digest())
+        prompt = round(len(text) / 3.5) + 8
+        counted = {
+            "prompt_tokens": prompt,
+            "cached_tokens": min(prompt, round(cached * BLOCK / 3.5)),
+            "completion_tokens": max(20, round(draw.lognormvariate(math.log(self.median), self.sigma))),
+        }
+        self.billed.update(counted)
+        self.billed["requests"] += 1
+        return counted
+
+
 class Misbehaving:
     """The server's rules and counts."""
 
@@ -99,9 +132,7 @@ class Misbehaving:
         self.refused = faults.get("refused", 0.0)
         self.transport = [(kind, faults[kind]) for kind in TRANSPORT_FAULTS if faults.get(kind)]
         self.delay, self.hang, self.key, self.model = delay, hang, key, model
-        self.capacity, self.lengths = capacity, lengths
-        self.blocks: set[bytes] = set()  # prefixes that a cache holds
-        self.billed: Counter[str] = Counter()
+        self.capacity, self.meter = capacity, Meter(*lengths) if lengths else None
         self.arrivals: list[float] = []
         self.kinds: Counter[str] = Counter()
         self.attempts: Counter[bytes] = Counter()
@@ -119,7 +150,7 @@ class Misbehaving:
             "most_attempts": max(self.attempts.values(), default=0),
             "most_under_way": self.most_under_way,
             "kinds": dict(self.kinds),
-            "billed": dict(self.billed),
+            "billed": dict(self.meter.billed) if self.meter else {},
             "seconds": self.arrivals[-1] - self.arrivals[0] if self.arrivals else 0.0,
         }
 
@@ -171,30 +202,7 @@ class Misbehaving:
         return _json(self.completion(body, forged=forged))
 
     def completion(self, body: Mapping[str, object], *, forged: bool) -> bytes:
-        if self.lengths is None:
-            return _completion(body, forged=forged)
-        usage = self.usage(body)
-        self.billed.update(usage)
-        self.billed["requests"] += 1
-        return _completion(body, forged=forged, usage=usage)
-
-    def usage(self, body: Mapping[str, object]) -> dict[str, int]:
-        """Tokens of a request as a provider with a prefix cache counts them; the answer's are drawn by it."""
-        assert self.lengths is not None
-        text = "".join(message["content"] for message in body["messages"])  # type: ignore[attr-defined]
-        cached = 0
-        for number, end in enumerate(range(BLOCK, len(text), BLOCK)):
-            block = hashlib.blake2b(text[:end].encode(), digest_size=8).digest()
-            cached += block in self.blocks and cached == number
-            self.blocks.add(block)
-        draw = random.Random(hashlib.blake2b(text.encode(), digest_size=8).digest())
-        median, sigma = self.lengths
-        prompt = round(len(text) / 3.5) + 8
-        return {
-            "prompt_tokens": prompt,
-            "cached_tokens": min(prompt, round(cached * BLOCK / 3.5)),
-            "completion_tokens": max(20, round(draw.lognormvariate(math.log(median), sigma))),
-        }
+        return _completion(body, forged=forged, usage=self.meter.usage(body) if self.meter else None)
 
     def draw(self, digest: bytes, attempt: int) -> str | None:
         drawn = _fraction(digest, str(attempt).encode())

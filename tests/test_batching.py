@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 
 import batch_server
@@ -115,6 +116,49 @@ def test_a_limit_of_cost_keeps_a_batch_small(tmp_path):
     assert done.returncode == 4, done.stderr
     assert 0 < stats["answered"] < 120
     assert "the cost limit of $0.05 is reached" in done.stderr
+
+
+def test_after_a_pilot_the_plan_is_within_a_tenth_of_what_batches_cost(tmp_path):
+    """Lengths are drawn, prefixes cached, answers forged and rows expired, which are asked for again."""
+    prices = tmp_path / "prices.yaml"
+    models = "{scripted: {input: 1, cached_input: 0.25, output: 4}}"
+    prices.write_text(f"providers: [{{host: 127.0.0.1, batch: 0.5, models: {models}}}]")
+    size = "source: {kind: demo, size: {users: 250, items: 200, interactions: 2000}}"
+    with batch_server.running("--lengths", "450,0.5", "--forged", "0.1", expired=1) as server:
+        recipe = small_recipe(tmp_path)
+        recipe.write_text(
+            re.sub(r"source:.*?(?=candidates)", f"{size}\n", recipe.read_text(), flags=re.DOTALL)
+        )
+        done = capo_data(
+            *("build", "--recipe", recipe, "--judge", "openai-batch:scripted", "--base-url", server.url),
+            *(
+                "--prices",
+                prices,
+                "--pilot",
+                "50",
+                "--batch-poll",
+                "0.1",
+                "--out",
+                tmp_path / "batch",
+                "--yes",
+            ),
+            **ASKED,
+        )
+        assert done.returncode == 0, done.stderr
+        stats = server.stats()
+    took = stats["billed"]
+    fresh = took["prompt_tokens"] - took["cached_tokens"]
+    spent = 0.5 * (fresh + 0.25 * took["cached_tokens"] + 4 * took["completion_tokens"]) / 1e6
+    plan, bill = manifest(tmp_path / "batch")["plan"], manifest(tmp_path / "batch")["bill"]
+    told = ("requests", "prompt_tokens", "cached_tokens", "answer_tokens")
+    assert [bill[name] for name in told] == [took[name.replace("answer", "completion")] for name in told]
+    assert bill["dollars"] == pytest.approx(spent)
+    assert 50 <= plan["pilot"] < 0.1 * bill["requests"]
+    assert plan["dollars"] == pytest.approx(spent, rel=0.1)
+    before, after = (float(price) for price in re.findall(r"price +\$([\d.]+) \(", done.stderr))
+    assert after == pytest.approx(plan["dollars"], abs=0.01)
+    assert abs(before / spent - 1) > 0.1  # without the pilot it would not have been
+    assert stats["answered_again"] == 0
 
 
 @pytest.mark.slow
