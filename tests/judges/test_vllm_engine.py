@@ -15,9 +15,9 @@ from capo_data.judges.vllm_engine import VLLMJudge
 
 RECIPE = """
 domain: small
-source: {kind: demo, size: {users: 8, items: 40, interactions: 64}}
+source: {kind: demo, size: {users: 20, items: 60, interactions: 160}}
 candidates: {size: 5}
-judges: {max_answer_tokens: 100}
+judges: {max_answer_tokens: 200, temperature: 1}  # at 0 random weights go round in circles and end no answer
 ties: {policy: expected}
 """
 # What the CPU build needs; on a GPU none of it.
@@ -72,10 +72,10 @@ def test_a_build_runs_the_model_itself_and_needs_neither_key_nor_agreement(built
     told = json.loads(first.stdout)["manifest"]
     assert told == manifest(folder / "first")
     (judging,) = told["judging"].values()
-    assert judging["asked"] == judging["answered"] >= 24
+    assert judging["asked"] == judging["answered"] >= 60
     assert judging["dollars"] == 0
     assert told["usage"]["cached_tokens"] > 0, "siblings share their prefix"
-    assert told["counts"]["judged"] == 8
+    assert told["counts"]["judged"] == 20
 
 
 @pytest.mark.slow
