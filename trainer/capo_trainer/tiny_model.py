@@ -33,6 +33,7 @@ _PAD, _START, _END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 _HEAD = 32  # the smallest head that vLLM's attention kernels take
 # Merges keep within a line, a tag or a sentence, so that `\n    Rating: Good` may be a token.
 _PIECES = r"\n *[^\n<.!?]*|</?[A-Za-z_]+>|[.!?]|[^\n<.!?]+|<"
+_ROPE = 100.0  # prompts are a few hundred tokens: neighbours differ more than at the usual million
 _GAIN = 2.0  # of the last norm: embeddings have length one, so logits would be too flat to learn from
 _ROWS = 2_000  # of a split that the tokenizer reads
 
@@ -160,7 +161,7 @@ def _model(size: Size, tokenizer: PreTrainedTokenizerFast, seed: int) -> Any:
         num_key_value_heads=size.heads,
         head_dim=_HEAD,
         max_position_embeddings=size.context,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        rope_parameters={"rope_type": "default", "rope_theta": _ROPE},
         tie_word_embeddings=True,
         pad_token_id=pad,
         bos_token_id=None,
