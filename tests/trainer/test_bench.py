@@ -1,4 +1,4 @@
-"""`capo-train bench` takes every way on the same rows, TRL's trainer among them, and compares them in a table."""
+"""`capo-train bench` takes every way on the same rows, TRL's trainer among them, and compares them."""
 
 from __future__ import annotations
 
