@@ -67,7 +67,7 @@ def preferred(shop, sft, encoder):
             "two sets: pairs, triplets"
         )
         facts = capo_train(
-            "prefer", shop, *ours, "--full", "--lr", "3e-4", "--epochs", 2, "--encoder", encoder,
+            "prefer", shop, *ours, "--full", "--lr", "1e-4", "--epochs", 2, "--encoder", encoder,
             "--out", sft.with_name(loss), *STEPS,
         )  # fmt: skip
         assert facts["reference"] == "cache"
