@@ -105,6 +105,12 @@ class TestIntervals:
         found = metrics.interval(np.array(values))
         assert found.low == found.mean == found.high
 
+    def test_the_smallest_probabilities_have_an_interval_of_the_same_shape(self):
+        values = np.random.default_rng(6).random(40)
+        large, small = (metrics.interval(scale * values, draws=300) for scale in (1.0, 1e-200))
+        assert small.low == pytest.approx(1e-200 * large.low, rel=1e-9)
+        assert small.high == pytest.approx(1e-200 * large.high, rel=1e-9)
+
     def test_pairing_removes_what_users_have_in_common(self):
         easy = np.random.default_rng(4).random(300)
         users = [f"u{n}" for n in range(300)]

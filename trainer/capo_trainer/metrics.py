@@ -150,13 +150,15 @@ def interval(values: Floats, *, seed: int = 0, draws: int = 2000, level: float =
 
     values = np.asarray(values, np.float64)
     mean = float(values.mean()) if values.size else float("nan")
-    if values.size < 2 or np.ptp(values) == 0:  # nothing to resample: BCa has no acceleration
+    spread = float(np.ptp(values)) if values.size else 0.0
+    if values.size < 2 or spread == 0:  # nothing to resample: BCa has no acceleration
         return Interval(mean, mean, mean)
+    # Of a model that knows no title all probabilities are tiny, and their cubes, which BCa takes, would be 0.
     found = bootstrap(
-        (values,), np.mean, n_resamples=draws, confidence_level=level, method="BCa", batch=64,
+        ((values - mean) / spread,), np.mean, n_resamples=draws, confidence_level=level, method="BCa", batch=64,
         rng=np.random.default_rng(seed), vectorized=True,
     ).confidence_interval  # fmt: skip
-    return Interval(mean, float(found.low), float(found.high))
+    return Interval(mean, mean + spread * float(found.low), mean + spread * float(found.high))
 
 
 def by_user(values: Floats, users: Sequence[str]) -> dict[str, float]:

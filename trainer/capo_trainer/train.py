@@ -65,7 +65,7 @@ def train(
     folder = RunFolder(config)
     checkpoint = folder.open(fresh=fresh) if loop.rank() == 0 else folder.last_whole()
     if folder.finished:
-        talk.note(f"{config.out} is finished; --fresh trains again")
+        talk.note(f"{config.out} is finished; to train again, remove it")
         return folder.read()
     args = loop.arguments(config, _dtype(config))
     torch.manual_seed(config.seed)

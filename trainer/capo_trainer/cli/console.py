@@ -16,6 +16,7 @@ from capo_trainer.errors import TrainerError
 
 # The live line is drawn at most this often (seconds).
 _PACE = 0.2
+_PIPED = 140  # columns of what no terminal shows
 
 
 class InterruptionError(TrainerError):
@@ -53,7 +54,8 @@ class Console:
         else:
             from rich.console import Console as RichConsole
 
-            RichConsole(highlight=False).print(shown)
+            # In a file or a pipe there is no terminal's width to keep to, and a squeezed table is hard to read.
+            RichConsole(highlight=False, width=None if sys.stdout.isatty() else _PIPED).print(shown)
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
