@@ -155,8 +155,8 @@ def interval(values: Floats, *, seed: int = 0, draws: int = 2000, level: float =
         return Interval(mean, mean, mean)
     # Of a model that knows no title all probabilities are tiny, and their cubes, which BCa takes, would be 0.
     found = bootstrap(
-        ((values - mean) / spread,), np.mean, n_resamples=draws, confidence_level=level, method="BCa", batch=64,
-        rng=np.random.default_rng(seed), vectorized=True,
+        ((values - mean) / spread,), np.mean, n_resamples=draws, confidence_level=level, method="BCa",
+        batch=64, rng=np.random.default_rng(seed), vectorized=True,
     ).confidence_interval  # fmt: skip
     return Interval(mean, mean + spread * float(found.low), mean + spread * float(found.high))
 

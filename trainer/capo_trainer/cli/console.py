@@ -54,7 +54,7 @@ class Console:
         else:
             from rich.console import Console as RichConsole
 
-            # In a file or a pipe there is no terminal's width to keep to, and a squeezed table is hard to read.
+            # A file or a pipe has no width to keep to, and a squeezed table is hard to read.
             RichConsole(highlight=False, width=None if sys.stdout.isatty() else _PIPED).print(shown)
         sys.stdout.flush()
 
