@@ -57,6 +57,7 @@ def tiny_model(
                 f"{made.folder}: {made.parameters:,} parameters, {made.tokens:,} tokens "
                 f"({made.title_tokens:,} are titles); "
                 f"the longest test prompt takes {made.longest_prompt:,} tokens\n"
-                f"next: capo-train sft {dataset} --model {out} --full --lr 3e-3"
+                f"next: capo-train sft {dataset} --model {out} --full --lr 3e-3 "
+                f"--batch 8 --accumulation 1"
             ),
         )
