@@ -115,22 +115,12 @@ async def side_by_side(
         Whatever stopped the asking, after all requests in flight have been answered and stored.
     """
     found: dict[int, Read] = {}
-    left = iter(enumerate(questions))
-    stopped = False
 
-    async def work() -> None:
-        nonlocal stopped
-        try:
-            for number, question in left:
-                found[number] = await ask(question)
-                report.advance()
-                if stopped:
-                    return
-        except BaseException:
-            stopped = True  # the other workers end with the question they are at
-            raise
+    async def one(numbered: tuple[int, Question]) -> None:
+        number, question = numbered
+        found[number] = await ask(question)
 
-    await _all(work() for _ in range(workers))
+    await _each(enumerate(questions), one, workers, report)
     return [found[number] for number in range(len(questions))]
 
 
@@ -249,23 +239,36 @@ class Bench:
             all requests in flight have been answered and stored.
         """
         failed = 0
-        stopped = False
 
-        async def work() -> None:
-            nonlocal failed, stopped
-            try:
-                for instance in instances:
-                    verdict = await self.verdict(instance, show(instance, self.capo.prompts))
-                    failed += verdict.failed
-                    report.advance()
-                    if stopped:
-                        return
-            except BaseException:
-                stopped = True  # the other workers end with the instance they are at
-                raise
+        async def one(instance: Instance) -> None:
+            nonlocal failed
+            verdict = await self.verdict(instance, show(instance, self.capo.prompts))
+            failed += verdict.failed
 
-        await _all(work() for _ in range(workers))
+        await _each(instances, one, workers, report)
         return failed
+
+
+async def _each(
+    things: Iterable[T], do: Callable[[T], Awaitable[None]], workers: int, report: Reporter
+) -> None:
+    """Does all of them, so many at a time, started in order; where one fails the others end theirs first."""
+    left = iter(things)
+    stopped = False
+
+    async def work() -> None:
+        nonlocal stopped
+        try:
+            for thing in left:
+                await do(thing)
+                report.advance()
+                if stopped:
+                    return
+        except BaseException:
+            stopped = True  # the other workers end with the one they are at
+            raise
+
+    await _all(work() for _ in range(workers))
 
 
 async def _all(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
