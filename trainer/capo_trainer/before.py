@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_trainer import data
+from capo_trainer import data, trackers
 from capo_trainer.errors import ModelError, UsageError
 from capo_trainer.prepare import CONFIGS
 
@@ -31,8 +31,10 @@ def settled(config: TrainConfig, note: Callable[[str], None]) -> TrainConfig:
     Raises:
         DatasetError: The dataset is missing, or cannot be trained on.
         ModelError: A path that does not exist.
-        UsageError: `lora` asks for another adapter than the one that training starts from.
+        UsageError: `lora` asks for another adapter than the one that training starts from, or a package
+            that `report_to` needs is missing.
     """
+    trackers.require(config.report_to)
     data.check(data.located(config.dataset, config.revision), CONFIGS[config.needs])
     if config.model is not None:
         named(config.model, note)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_trainer import compat
+from capo_trainer import compat, trackers
 from capo_trainer.config import TrainConfig
 from capo_trainer.errors import ModelError
 from capo_trainer.runs import RunFolder, read_metrics
@@ -85,7 +85,8 @@ def train(
     )
     if checkpoint is not None:
         talk.note(f"goes on from {checkpoint}")
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with trackers.explained(config.report_to):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.save_model(str(config.out))
     facts = {**facts, "steps": trainer.state.global_step}
     if loop.rank() == 0:

@@ -35,6 +35,7 @@ class Console:
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
+        self._out = sys.stdout
         # Of the processes that torchrun or accelerate started, the first speaks for all.
         self.speaks = os.environ.get("RANK", "0") == "0"
         self.talks = self.speaks and not (as_json or quiet)
@@ -48,15 +49,17 @@ class Console:
             return
         if self.as_json:
             # A terminal would act on control characters that stand in somebody's text.
-            print(json.dumps(values, indent=2, ensure_ascii=sys.stdout.isatty(), sort_keys=True))
+            text = json.dumps(values, indent=2, ensure_ascii=self._out.isatty(), sort_keys=True)
+            print(text, file=self._out)
         elif isinstance(shown := human(), str):
-            print(shown)
+            print(shown, file=self._out)
         else:
             from rich.console import Console as RichConsole
 
             # A file or a pipe has no width to keep to, and a squeezed table is hard to read.
-            RichConsole(highlight=False, width=None if sys.stdout.isatty() else _PIPED).print(shown)
-        sys.stdout.flush()
+            width = None if self._out.isatty() else _PIPED
+            RichConsole(file=self._out, highlight=False, width=width).print(shown)
+        self._out.flush()
 
     def note(self, text: str) -> None:
         """One line to whoever watches."""
@@ -83,18 +86,25 @@ class Console:
         """What, where, why, next command."""
         self.finish()
         if self.as_json:
-            print(json.dumps(error.as_dict(), indent=2, ensure_ascii=False))
+            print(json.dumps(error.as_dict(), indent=2, ensure_ascii=False), file=self._out)
         else:
             print(f"error: {error}", file=sys.stderr)
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Exit codes: 1 failed, 2 usage, 3 done in part, 130 interrupted."""
+    def errors(self, *, results_alone: bool = True) -> Iterator[None]:
+        """Exit codes: 1 failed, 2 usage, 3 done in part, 130 interrupted.
+
+        Args:
+            results_alone: What libraries and their processes print from here on is talk, and stdout holds
+                the result alone.
+        """
+        if results_alone:
+            self._keep_stdout()
         with _interruptions() as interrupted:
             try:
                 yield
             except BrokenPipeError:  # the reader (head, less) left
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
                 sys.exit(1)
             except (Exception, KeyboardInterrupt) as error:
                 told = self._told(error, interrupted())
@@ -102,6 +112,12 @@ class Console:
                     raise
                 self.error(told)
                 sys.exit(told.exit_code)
+
+    def _keep_stdout(self) -> None:
+        """Whoever else writes to file descriptor 1, wandb while the process ends as well, reaches stderr."""
+        if self._out is sys.__stdout__ and sys.stdout is sys.__stdout__ and sys.__stderr__ is not None:
+            self._out = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+            os.dup2(2, 1)
 
     def _told(self, error: BaseException, interrupted: bool) -> TrainerError | None:
         if interrupted or isinstance(error, KeyboardInterrupt):

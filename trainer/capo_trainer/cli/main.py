@@ -52,7 +52,7 @@ def _root(
 def main() -> None:
     """Entry point. With --json, a command line that cannot be understood is told as JSON too."""
     console = Console(as_json="--json" in sys.argv[1:])
-    with console.errors():
+    with console.errors(results_alone=False):  # --help and --version are results too
         if not console.as_json:
             app(prog_name=NAME)
         try:
