@@ -175,10 +175,10 @@ class Collector:
 def batches(
     run: str | Path, *, cancel: Sequence[str] = (), report: Reporter | None = None
 ) -> list[dict[str, Any]]:
-    """The batches of a run, with the server's present word on those under way.
+    """The batches of a run or a rating, with the server's present word on those under way.
 
     Args:
-        run: A run's folder; a build may be at work in it.
+        run: The folder of a run or of `rate`; a command may be at work in it.
         cancel: Names of parts or ids of batches to cancel, or `all`.
         report: Told what happens.
 
@@ -191,7 +191,8 @@ def batches(
         JudgeError, PartialError: The server refuses, or is out of reach.
     """
     folder = Folder(Path(run) / FOLDER)
-    read_manifest(Path(run))
+    if not folder.path.is_dir():
+        read_manifest(Path(run))  # a run that made none, or no run
     parts = folder.parts()
     under_way = [part for part in parts if part.state == "created"]
     known = {name for part in under_way for name in (part.name, part.batch_id)}

@@ -22,6 +22,7 @@ class Entry:
         judge: Who is asked.
         requests: How many at most; those that the journal holds already are not counted.
         prompt_tokens: Of all requests together.
+        cached_tokens: Of these, served from the server's cache; 0 where nothing measured it.
         answer_tokens: Likewise, expected.
         dollars: None where the price is not known.
     """
@@ -30,17 +31,16 @@ class Entry:
     judge: str
     requests: int
     prompt_tokens: int
+    cached_tokens: int
     answer_tokens: int
     dollars: float | None
 
 
-def entry(
-    what: str, judge: str, requests: int, prompt_tokens: float, answer_tokens: float, price: Price | None
-) -> Entry:
-    """An entry, priced without discount for cached prefixes."""
-    usage = Usage(round(prompt_tokens), 0, round(answer_tokens), requests)
+def entry(what: str, judge: str, usage: Usage, price: Price | None) -> Entry:
+    """An entry, priced."""
     dollars = None if price is None else price.dollars(usage)
-    return Entry(what, judge, requests, usage.prompt_tokens, usage.answer_tokens, dollars)
+    tokens = (usage.prompt_tokens, usage.cached_tokens, usage.answer_tokens)
+    return Entry(what, judge, usage.requests, *tokens, dollars)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,17 @@ class Bill:
     def requests(self) -> int:
         """In all."""
         return sum(one.requests for one in self.entries)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all judges."""
+        return sum(
+            (
+                Usage(one.prompt_tokens, one.cached_tokens, one.answer_tokens, one.requests)
+                for one in self.entries
+            ),
+            Usage(),
+        )
 
     @property
     def dollars(self) -> float | None:

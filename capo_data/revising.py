@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,9 +231,7 @@ def _bill(found: Reopened, journal: Again, marked: Mapping[str, str]) -> bill.Bi
         bill.entry(
             "at most",
             name,
-            one.requests,
-            one.prompt_tokens,
-            one.answer_tokens,
+            replace(one, cached_tokens=0),  # a cache may have forgotten them by now
             asking.price_of(name, found.build.recipe, where, table),
         )
         for name, one in usage.items()
@@ -241,7 +239,7 @@ def _bill(found: Reopened, journal: Again, marked: Mapping[str, str]) -> bill.Bi
     unknown = len(marked) - sum(one.requests for one in entries)
     if unknown:  # refused for good, or never answered: nothing says what they take
         name = next(iter(found.judges))
-        entries.append(bill.entry("without answer", name, unknown, 0, 0, None))
+        entries.append(bill.entry("without answer", name, Usage(requests=unknown), None))
     return bill.Bill(tuple(entries), table.date)
 
 

@@ -22,7 +22,7 @@ from capo_data.judges.limits import ANSWER_TOKENS
 from capo_data.judging import Panel, Replay
 from capo_data.plan import Confirm
 from capo_data.recipe import JudgesPart
-from capo_data.records import Judge, Judgement, Reporter, SilentReporter
+from capo_data.records import Judge, Judgement, Reporter, SilentReporter, Usage
 from capo_data.release import card_audit, changes
 from capo_data.release.dataset import locate
 from capo_data.reopening import Reopened, reopened
@@ -267,7 +267,8 @@ def _bill(asks: Sequence[Ask], desk: _Desk, journal: Journal, table: PriceTable)
             tokens = sum(sizes) / recipe.prompt.characters_per_token
             answers = float(count * min(ANSWER_TOKENS, recipe.judges.max_answer_tokens))
         price = asking.price_of(name, recipe, desk.where, table)
-        entries.append(bill.entry(check, name, count, tokens, answers, price))
+        usage = Usage(round(tokens), 0, round(answers), count)
+        entries.append(bill.entry(check, name, usage, price))
     return bill.Bill(tuple(entries), table.date)
 
 

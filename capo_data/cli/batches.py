@@ -12,14 +12,14 @@ from capo_data.cli.options import Json, Quiet
 
 
 def batches(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of rate.")],
     cancel: Annotated[
         list[str] | None, typer.Option(metavar="BATCH", help="Cancel a batch by id or name, or all.")
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the batches of a run that asks openai-batch:MODEL, or cancel some."""
+    """List the batches of a run or rating that asks openai-batch:MODEL, or cancel some."""
     from capo_data import judge
 
     console = Console(as_json=json, quiet=quiet)

@@ -14,6 +14,7 @@ from capo_data.cli.options import (
     Constrain,
     Engine,
     Json,
+    Pilot,
     Prices,
     Quiet,
     TensorParallel,
@@ -104,7 +105,7 @@ def build(
     ] = 10.0,
     max_cost: Annotated[float | None, Option(min=0, help="Stop (exit 4) before spending more USD.")] = None,
     prices: Prices = None,
-    pilot: Annotated[int, Option(min=0, help="Ask so many requests first, then plan by what they took.")] = 0,
+    pilot: Pilot = 0,
     out: Annotated[Path | None, Option(help="The run's folder; runs/DOMAIN by default.")] = None,
     resume: Annotated[
         Literal["auto", "require", "never"], Option(help="Go on, only go on, or start afresh.")

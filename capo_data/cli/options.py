@@ -13,6 +13,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but results 
 Concurrency = Annotated[int, typer.Option(min=1, help="Requests in flight at each server at most.")]
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds a request may take in all.")]
 Prices = Annotated[Path | None, typer.Option(help="A price table of your own.")]
+Pilot = Annotated[int, typer.Option(min=0, help="Ask so many requests first, then plan by what they took.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to paid requests.")]
 Constrain = Literal["auto", "regex", "none"]
 BatchPoll = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at a batch.")]

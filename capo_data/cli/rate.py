@@ -14,6 +14,7 @@ from capo_data.cli.options import (
     Constrain,
     Engine,
     Json,
+    Pilot,
     Prices,
     Quiet,
     TensorParallel,
@@ -66,6 +67,7 @@ def rate(
         float | None, Option(min=0, help="Stop (exit 4) before the folder's answers have cost more USD.")
     ] = None,
     prices: Prices = None,
+    pilot: Pilot = 0,
     batch_poll: BatchPoll = 60.0,
     tensor_parallel: TensorParallel = 1,
     engine: Engine = None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from capo_data import asking, bill
 from capo_data.batching import Collector
@@ -13,8 +14,8 @@ from capo_data.errors import UsageError
 from capo_data.judges import choose
 from capo_data.judges.addresses import on_servers
 from capo_data.judges.ask import Asker
-from capo_data.judges.cost import PriceTable
-from capo_data.judges.forecast import Account, account, with_lost
+from capo_data.judges.cost import Price, PriceTable
+from capo_data.judges.forecast import Counted, Pilot, forecast, with_lost
 from capo_data.judges.journal import Journal, answer_key
 from capo_data.judges.quality_reply import PATTERN
 from capo_data.judging import Replay
@@ -79,6 +80,23 @@ def _temperature(text: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking.
+
+    Attributes:
+        ratings: In the order of the questions.
+        took: Tokens that this call was billed for.
+        seen: Tokens of all answers, those that were there already included.
+        lost: Attempts that were probably billed although no answer came of them.
+    """
+
+    ratings: Sequence[Rated]
+    took: Usage
+    seen: Usage
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Desk:
     """The judge at work.
 
@@ -105,35 +123,69 @@ class Desk:
         """The judge, not yet connected."""
         return choose.make(self.name, self.recipe, self.where, None, PATTERN)
 
-    def plan(self, questions: Sequence[Question]) -> bill.Bill:
-        """What is still to be asked, by model; what earlier answers took is the measure, where there are."""
-        judge, before = self.judge(), self.journal.usage(self.name)
-        sizes: dict[str, list[int]] = defaultdict(list)
+    def plan(self, questions: Sequence[Question], pilot: Pilot | None = None) -> bill.Bill:
+        """What is still to be asked, by model.
+
+        Args:
+            questions: All there are.
+            pilot: The measure. Without one what earlier answers took is, where there are any.
+        """
+        before = self.journal.usage(self.name)
+        entries = []
+        for model, counted in self._open(questions).items():
+            usage = forecast(counted, self.recipe.prompt.characters_per_token, _ANSWER_TOKENS, pilot)
+            if pilot is None and before.prompt_tokens:
+                prompts, answers = (
+                    round(tokens / before.requests * counted.requests)
+                    for tokens in (before.prompt_tokens, before.answer_tokens)
+                )
+                usage = Usage(prompts, 0, answers, counted.requests)
+            entries.append(bill.entry(model, self.name, usage, self.price))
+        return bill.Bill(tuple(entries), self.prices.date)
+
+    def pilot(self, questions: Sequence[Question], count: int, report: Reporter) -> tuple[Pilot, Usage]:
+        """Asks so many of the questions, spread over all of them and so over models and domains.
+
+        Returns:
+            What they took, for `plan`; and what this call was billed for of it.
+
+        Raises:
+            PartialError, BudgetError, JudgeError: As in a build; what was answered is kept.
+        """
+        judge = self.judge()
+        first = questions[:: max(1, len(questions) // count)][:count]
+        asked = self.ask(first, report, "pilot")
+        sizes = [_size(self._first(judge, one)) for one in first]
+        return Pilot(Counted(len(first), sum(sizes)), asked.seen, asked.lost), asked.took
+
+    @property
+    def price(self) -> Price | None:
+        """The judge's."""
+        return asking.price_of(self.name, self.recipe, self.where, self.prices)
+
+    def _first(self, judge: Judge, asked: Question) -> Mapping[str, Any]:
+        return self.rubric.request(judge, asked, firmer=False, longer=False).body
+
+    def _open(self, questions: Sequence[Question]) -> dict[str, Counted]:
+        """The first requests that the journal has no answer to, by model."""
+        judge = self.judge()
+        found: dict[str, Counted] = defaultdict(Counted)
         seen: set[str] = set()  # models that say the same of a row share an answer
         for asked in questions:
-            body = self.rubric.request(judge, asked, firmer=False, longer=False).body
+            body = self._first(judge, asked)
             key = answer_key(judge.identity, body)
             if key not in seen and self.journal.get(key) is None and self.journal.refusal(key) is None:
                 seen.add(key)
-                sizes[asked.line.model].append(sum(len(one["content"]) for one in body["messages"]))
-        price = asking.price_of(self.name, self.recipe, self.where, self.prices)
-        entries = []
-        for model, own in sizes.items():
-            prompts = sum(own) / self.recipe.prompt.characters_per_token
-            answers = float(_ANSWER_TOKENS * len(own))
-            if before.prompt_tokens:
-                prompts = before.prompt_tokens / before.requests * len(own)
-                answers = before.answer_tokens / before.requests * len(own)
-            entries.append(bill.entry(model, self.name, len(own), prompts, answers, price))
-        return bill.Bill(tuple(entries), self.prices.date)
+                found[asked.line.model] += Counted(1, _size(body))
+        return found
 
-    def ask(self, questions: Sequence[Question], report: Reporter) -> tuple[list[Rated], Account]:
+    def ask(self, questions: Sequence[Question], report: Reporter, what: str = "rating") -> Asked:
         """What the judge says of each, and what asking took in this call.
 
         Raises:
             PartialError, BudgetError, JudgeError: As in a build; what was answered is kept.
         """
-        judge, took = self.judge(), Usage()
+        judge, took, seen, lost = self.judge(), Usage(), Usage(), 0
         going = bool(questions)
         while going:
             asker = asking.askers(
@@ -145,15 +197,19 @@ class Desk:
                 workers = self.where.concurrency * max(1, len(self.where.base_urls))
                 await rated(questions, self.rubric, judge, answers, workers, report)
 
-            report.start("rating", len(questions))
+            report.start(what, len(questions))
             asyncio.run(asking.attended(asker, {self.name: judge}, self.where, report, work))
             report.finish()
             done = answers.progress()
             took += with_lost(done.usage, done.lost)
+            seen, lost = done.seen, lost + done.lost
             # A batch's answers are read in the next round, which asks again for what cannot be read.
             going = self.name.startswith("openai-batch:") and bool(done.answered)
         replay = Replay(judge, self.journal)
         found = asyncio.run(rated(questions, self.rubric, judge, replay, 1, SilentReporter()))
-        return found, account(
-            {self.name: took}, lambda name: asking.price_of(name, self.recipe, self.where, self.prices)
-        )
+        return Asked(found, took, seen, lost)
+
+
+def _size(body: Mapping[str, Any]) -> int:
+    """Characters of a request's prompt."""
+    return sum(len(one["content"]) for one in body["messages"])

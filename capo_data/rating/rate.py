@@ -14,13 +14,14 @@ from capo_data.extras import need
 from capo_data.judges import choose
 from capo_data.judges.choose import engine_options
 from capo_data.judges.cost import load_prices
+from capo_data.judges.forecast import account
 from capo_data.judges.journal import Journal
 from capo_data.rating import lines, store
 from capo_data.rating.asks import INCORRECT, Question, Rubric
 from capo_data.rating.desk import Desk, recipe_of
 from capo_data.rating.rows import is_correct, rows_of_lines
 from capo_data.rating.table import measured
-from capo_data.records import Reporter, SilentReporter
+from capo_data.records import Reporter, SilentReporter, Usage
 from capo_data.run import locked, write_json
 from capo_data.settings import Settings, cache_folder
 
@@ -86,6 +87,7 @@ def rate(
     timeout: float = 600.0,
     max_cost: float | None = None,
     prices: str | Path | None = None,
+    pilot: int = 0,
     batch_poll: float = 60.0,
     tensor_parallel: int = 1,
     engine: Sequence[str] | Mapping[str, Any] = (),
@@ -119,6 +121,7 @@ def rate(
         timeout: Seconds a request may take in all.
         max_cost: Stop before the folder's answers have cost more USD.
         prices: A price table of one's own.
+        pilot: Ask so many requests first, then plan by what they took.
         batch_poll: Seconds between two looks at a batch.
         tensor_parallel: GPUs for a `vllm:MODEL` in this process.
         engine: Arguments of vLLM's engine.
@@ -172,11 +175,21 @@ def rate(
     home.mkdir(parents=True, exist_ok=True)
     with locked(home), Journal(home / "journal.sqlite") as journal:
         desk = Desk(recipe, where, journal, load_prices(where.prices), rubric)
-        planned = desk.plan(list(questions.values()))
+        asked = list(questions.values())
         typed = f"{command.removeprefix('capo-data ')} --judge {judge}"
-        bill.agree(planned, f"rating of {len(found):,} generations", where, told, confirm, [typed])
-        answered, took = desk.ask(list(questions.values()), told)
-        by_place = dict(zip(questions, answered, strict=True))
+
+        def agreed(planned: bill.Bill, measured: str = "") -> bill.Bill:
+            title = f"rating of {len(found):,} generations{measured}"
+            bill.agree(planned, title, where, told, confirm, [typed])
+            return planned
+
+        planned, tried = agreed(desk.plan(asked)), Usage()
+        if pilot and planned.requests:
+            measure, tried = desk.pilot(asked, pilot, told)
+            rest = f", the rest by a pilot of {measure.counted.requests:,} requests"
+            planned = agreed(desk.plan(asked, measure), rest)
+        answers = desk.ask(asked, told)
+        by_place = dict(zip(questions, answers.ratings, strict=True))
         own = [store.line_of(one, by_place.get(one.place, INCORRECT), settings) for one in found]
         table = store.ordered([*kept, *own], seed)
         values: dict[str, Any] = {
@@ -189,7 +202,11 @@ def rate(
         write_json(home / store.SUMMARY, values)
         figures = _figures(values["models"], home)
     unanswered = sum(line["status"] == "failed" for line in own)
-    return Ratings(home, values, _account(planned), took.as_dict(), figures, unanswered)
+    plan, took = (
+        account({desk.name: usage}, lambda _: desk.price).as_dict()
+        for usage in (planned.usage + tried, answers.took + tried)
+    )
+    return Ratings(home, values, plan, took, figures, unanswered)
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -252,16 +269,6 @@ def _questions(found: Sequence[lines.Line], datasets: Sequence[Path], correct: s
             else "draw more --rows, or train the recommender until it names candidates",
         )
     return asked
-
-
-def _account(planned: bill.Bill) -> dict[str, Any]:
-    return {
-        "requests": planned.requests,
-        "prompt_tokens": sum(one.prompt_tokens for one in planned.entries),
-        "cached_tokens": 0,
-        "answer_tokens": sum(one.answer_tokens for one in planned.entries),
-        "dollars": planned.dollars,
-    }
 
 
 def _figures(models: Mapping[str, Any], home: Path) -> tuple[Path, ...]:
