@@ -1,6 +1,6 @@
 """The judge client against its limits: throughput, CPU a request, memory.
 
-    python benchmarks/judge_client.py            all three tables, about ten minutes
+    python benchmarks/judge_client.py            all three tables, about eight minutes
     python benchmarks/judge_client.py --save     and write them to benchmarks/results/judge_client.md
 
 Client and server (`tests/judge_server.py`) each have a process of their own, on the loopback; prompts of
@@ -128,8 +128,7 @@ async def drive(name: str, url: str, requests: int, concurrency: int, seconds: f
         "rate": count / wall,
         "cpu_ms": 1000 * cpu / count,
         "requests": count,
-        "memory_10k": memory_at.get(10_000, 0) / 2**20,
-        "memory_end": process.memory_info().rss / 2**20,
+        "memory": {str(count): rss / 2**20 for count, rss in memory_at.items()},
     }
 
 
@@ -159,10 +158,14 @@ def report(long: int) -> str:
     parts.append("Server answers at once, 512 at a time (aim: ours at most 1.6 ms)\n")
     parts.append(table(["client", "requests/s", "CPU ms a request"], rows))
     result = measure("ours", requests=long, concurrency=512)
-    growth = f"{result['memory_end'] - result['memory_10k']:+.1f}"
-    rows = [["ours", f"{result['memory_10k']:.1f}", f"{result['memory_end']:.1f}", growth]]
+    moments = [10_000, *(long * quarter // 4 for quarter in (1, 2, 3, 4))]
     parts.append("Resident memory, MiB (aim: flat)\n")
-    parts.append(table(["client", "after 10,000 requests", f"after {long:,} requests", "growth"], rows))
+    parts.append(
+        table(
+            ["client", *(f"after {moment:,} requests" for moment in moments)],
+            [["ours", *(f"{result['memory'][str(moment)]:.1f}" for moment in moments)]],
+        )
+    )
     return "\n".join(parts)
 
 
@@ -171,7 +174,9 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/judge_client.md")
-    parser.add_argument("--long", type=int, default=200_000, help="requests of the memory run")
+    parser.add_argument(
+        "--long", type=int, default=400_000, help="requests of the memory run, in steps of 40,000"
+    )
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.one:

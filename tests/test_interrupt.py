@@ -109,7 +109,7 @@ def test_the_first_drains_and_the_same_command_asks_nothing_twice(
 
 def test_what_is_drained_at_the_very_end_is_stopped_too(tmp_path: Path) -> None:
     """Where the last requests are in flight already, the build still does not go on to write."""
-    with running(delay=1) as server:
+    with running(delay=2) as server:
         process = asking(tmp_path, server, "--users", 1)
         until(lambda: int(str(server.stats()["most_under_way"])) == 3, process)
         process.send_signal(signal.SIGINT)
@@ -122,7 +122,7 @@ def test_what_is_drained_at_the_very_end_is_stopped_too(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_second_leaves_at_once_and_what_was_answered_is_kept(tmp_path: Path) -> None:
-    with running(delay=2) as server:
+    with running(delay=3) as server:
         process = asking(tmp_path, server)
         # What the server has sent may not have been read yet; only what was written is kept for sure.
         until(lambda: answered(server) >= 4 and stored(tmp_path / "run") >= 4, process)
