@@ -44,6 +44,21 @@ def test_no_variant_is_refused(text):
     assert "A untrained" in told.value.why
 
 
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("sweep", ("--beta", "1,-1")),
+        ("ablate", ("--variants", "B,D", "--set", "nonsense=1")),
+        ("ablate", ("--set-sft", "epochs=0")),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_trained(dataset, chat_model, tmp_path, command, given):
+    common = ("--model", chat_model, "--out", tmp_path / "out")
+    told = say(command, dataset, *common, *given, program="capo-train")
+    assert (told.code, "the config cannot be used" in told.err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_seeds_are_averaged_by_user_and_compared_with_sft(tmp_path):
     runs = {
         "B SFT": [kept("b", 0.2, 0), kept("b", 0.2, 1)],
@@ -123,6 +138,8 @@ def test_sweep_trains_each_beta_shows_and_draws_them_and_goes_on(compare, tmp_pa
     more = json.loads(compare("sweep", out, "--variant", "d", "--beta", ".1,1,5", "--json").out)
     whole(more, ["B SFT", "beta 0.1", "beta 1", "beta 5"])
     assert more["rows"]["beta 5"] == again["rows"]["beta 5"]
+    few = json.loads(compare("sweep", out, "--variant", "d", "--beta", ".1,5", "--max-rows", 5, "--json").out)
+    assert few["rows"]["beta 5"] != again["rows"]["beta 5"], "other rows are evaluated, not the same again"
 
 
 @pytest.mark.slow

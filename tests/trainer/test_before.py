@@ -41,6 +41,14 @@ def test_what_can_only_be_a_path_is_not_asked_of_the_hub(configured, tmp_path, m
     assert not (tmp_path / "run").exists()
 
 
+def test_nor_is_an_encoder_that_can_only_be_one(configured, sft_run, tmp_path):
+    given = {"calibration.encoder": str(tmp_path / "nowhere")}
+    with pytest.raises(ModelError, match="there is no folder") as told:
+        train(configured("prefer", tmp_path / "run", sft_run, **given))
+    assert "--weights probit-fixed" in told.value.next_command
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_may_be_a_name_of_the_hub_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
@@ -72,6 +80,20 @@ def test_answers_that_were_never_given_do_not_hold_theirs(dataset, sft_run, tmp_
     assert say(*common, "--model", sft_run, program="capo-train").code == 0
     other = say(*common, "--model", sft_run, "--engine", "vllm", program="capo-train")
     assert (other.code, "engine: 'transformers' there, 'vllm' asked" in other.err) == (2, True)
+
+
+def test_answers_of_a_model_that_was_trained_anew_are_not_taken_for_its_own(
+    configured, dataset, sft_run, tmp_path
+):
+    run, out = tmp_path / "run", tmp_path / "answers"
+    shutil.copytree(sft_run, run)
+    common = ("generate", dataset, "--model", run, "--out", out, "--max-rows", 1, "--samples", 1)
+    common = (*common, "--max-new-tokens", 2)
+    assert say(*common, program="capo-train").code == 0
+    train(configured("sft", run, max_steps=1), fresh=True)
+    told = say(*common, program="capo-train")
+    assert (told.code, "weights: " in told.err, "--fresh" in told.err) == (2, True, True)
+    assert say(*common, "--fresh", program="capo-train").code == 0
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,29 @@ def test_what_a_kill_cut_off_is_asked_again(tmp_path):
     assert [one.id for one in store.finish(["a", "b"], 2)] == ["a", "a", "b", "b"]
 
 
+def test_more_rows_add_to_what_was_published_and_fewer_throw_nothing_away(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    store.add(answers("a"))
+    store.finish(["a"], 2)
+    store = Store(tmp_path, SETTINGS)
+    assert set(store.done(2)) == {"a"}
+    store.add(answers("c", "b"))
+    assert [one.id for one in store.finish(["a", "b", "c"], 2)] == ["a", "a", "b", "b", "c", "c"]
+    assert len(Store(tmp_path, SETTINGS).finish(["b"], 2)) == len(list(read(tmp_path))) == 2
+    assert set(Store(tmp_path, SETTINGS).done(2)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("name", [NAME, f"{NAME}.part", "generations.settings.json"])
+@pytest.mark.parametrize("text", ["{broken\n", "[]\n"])
+def test_what_somebody_damaged_is_told_with_file_and_line(tmp_path, name, text):
+    Store(tmp_path, SETTINGS).add(answers("a"))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DatasetError, match="answers from before cannot be read") as told:
+        Store(tmp_path, SETTINGS).done(2)
+    assert told.value.where == str(tmp_path / name)
+    assert "--fresh" in told.value.next_command
+
+
 def test_answers_made_otherwise_are_not_mixed(tmp_path):
     Store(tmp_path, SETTINGS).add(answers("a"))
     with pytest.raises(UsageError) as told:

@@ -133,6 +133,40 @@ def test_a_finished_run_is_not_trained_again(configured, sft_run):
     assert (sft_run / "adapter_model.safetensors").stat().st_mtime_ns == before
 
 
+def test_nor_is_one_whose_data_or_model_have_changed_under_their_names(
+    configured, dataset, chat_model, sft_run, tmp_path
+):
+    data, start, out = tmp_path / "dataset", tmp_path / "sft", tmp_path / "run"
+    shutil.copytree(dataset, data)
+    shutil.copytree(sft_run, start)
+    config = configured("prefer", out, start, dataset=str(data), max_steps=1)
+    train(config)
+    assert train(config)["finished"]
+    shutil.copyfile(chat_model / "model.safetensors", start / "adapter_model.safetensors")
+    with pytest.raises(UsageError, match="read something else") as told:
+        train(config)
+    assert told.value.why.endswith("under the same name: starts_from")
+    shutil.rmtree(start)
+    shutil.copytree(sft_run, start)
+    assert train(config)["finished"]
+    (file,) = (data / "capo").glob("train-*.parquet")
+    pq.write_table(pq.read_table(file).slice(1), file)
+    with pytest.raises(UsageError, match="read something else") as told:
+        train(config)
+    assert told.value.why.endswith("dataset_fingerprint")
+    assert "--fresh" in told.value.next_command
+    assert train(config, fresh=True)["rows"] == 7
+
+
+def test_a_damaged_record_of_a_run_is_told(configured, tmp_path):
+    config = configured("sft", tmp_path / "run", max_steps=1)
+    train(config)
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(UsageError, match="record of a run cannot be read"):
+        train(config)
+    assert train(config, fresh=True)["finished"]
+
+
 def test_a_folder_with_another_run_is_not_touched(configured, sft_run, tmp_path):
     with pytest.raises(UsageError) as error:
         train(configured("sft", sft_run, epochs=5))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from capo_trainer import evaluate, evaluate_report, metrics
-from capo_trainer.config import resolve
+from capo_trainer.config import TrainConfig, resolve
 from capo_trainer.errors import UsageError
 from capo_trainer.generate import Job, Sampling
 from capo_trainer.talk import Talk
@@ -88,6 +88,8 @@ def ablate(study: Study, variants: Sequence[str], talk: Talk) -> dict[str, Any]:
         talk: Told what happens.
     """
     wanted = sorted({*variants, "B"}) if set(variants) - {"A"} else list(variants)
+    for letter in set(wanted) - {"A"}:  # what cannot be is told before hours of training
+        _config(study, letter, study.seeds[0])
     kept: dict[str, list[evaluate_report.Kept]] = {}
     for seed in study.seeds:
         for letter in wanted:
@@ -109,13 +111,15 @@ def sweep(study: Study, betas: Sequence[float], variant: str, talk: Talk) -> dic
     """
     if variant not in PREFERENCES:
         raise UsageError(f"variant {variant} has no beta", where="--variant", next_command="--variant F")
+    for beta in betas:
+        _config(study, variant, study.seeds[0], beta)
     kept: dict[str, list[evaluate_report.Kept]] = {}
     for seed in study.seeds:
         sft = _variant(study, "B", seed, talk)
         kept.setdefault(NAMES["B"], []).append(_evaluated(study, sft, NAMES["B"], seed, talk))
         for beta in betas:
             talk.note(f"beta {beta:g}, seed {seed}")
-            run = _preference(study, variant, seed, talk, beta=beta)
+            run = _variant(study, variant, seed, talk, beta=beta)
             name = f"beta {beta:g}"
             kept.setdefault(name, []).append(_evaluated(study, run, name, seed, talk))
     result = compared(kept, minus=NAMES["B"], draws=study.draws)
@@ -156,41 +160,40 @@ def _by_user(runs: Sequence[evaluate_report.Kept], metric: str) -> dict[str, flo
     return {user: float(np.mean([one[user] for one in each])) for user in sorted(shared)}
 
 
-def _variant(study: Study, letter: str, seed: int, talk: Talk) -> str:
+def _config(study: Study, letter: str, seed: int, beta: float | None = None) -> TrainConfig:
+    """Of the run of a variant, any but A.
+
+    Raises:
+        UsageError: A field that there is not, or a value that cannot be.
+    """
+    given: dict[str, Any] = {"dataset": study.dataset, "revision": study.revision, "seed": seed}
+    folder = study.out / f"seed-{seed}"
+    if letter == "B":
+        return resolve("sft", {**given, "model": study.model, "out": folder / "B"}, overrides=study.sft)
+    name = letter if beta is None else f"{letter}-beta-{beta:g}"
+    given |= {"adapter": str(folder / "B"), "out": folder / name, "beta": beta, **PREFERENCES[letter]}
+    return resolve("prefer", given, overrides=study.prefer)
+
+
+def _variant(study: Study, letter: str, seed: int, talk: Talk, *, beta: float | None = None) -> str:
     """The folder (or Hub id) of a variant's model, trained unless it is there."""
     if letter == "A":
         return study.model
-    if letter == "B":
-        out = study.out / f"seed-{seed}" / "B"
-        given = {
-            "dataset": study.dataset, "revision": study.revision, "model": study.model, "out": out,
-            "seed": seed,
-        }  # fmt: skip
-        train(resolve("sft", given, overrides=study.sft), talk=talk)
-        return str(out)
-    return _preference(study, letter, seed, talk)
-
-
-def _preference(study: Study, letter: str, seed: int, talk: Talk, *, beta: float | None = None) -> str:
-    name = letter if beta is None else f"{letter}-beta-{beta:g}"
-    out = study.out / f"seed-{seed}" / name
-    sft = _variant(study, "B", seed, talk)
-    given = {
-        "dataset": study.dataset, "revision": study.revision, "adapter": sft, "out": out, "seed": seed,
-        "beta": beta, **PREFERENCES[letter],
-    }  # fmt: skip
-    train(resolve("prefer", given, overrides=study.prefer), talk=talk)
-    return str(out)
+    if letter != "B":
+        _variant(study, "B", seed, talk)
+    config = _config(study, letter, seed, beta)
+    train(config, talk=talk)
+    return str(config.out)
 
 
 def _evaluated(study: Study, run: str, name: str, seed: int, talk: Talk) -> evaluate_report.Kept:
     """A run's evaluation, made unless it is there."""
     folder = study.out / f"seed-{seed}" / "eval" / name.split(",")[0].replace(" ", "-")
-    if not (folder / evaluate_report.RESULT).exists():
-        job = Job(
-            study.dataset, run, folder, revision=study.revision, name=name, max_rows=study.max_rows,
-            sampling=replace(study.sampling, seed=seed),
-        )  # fmt: skip
+    job = Job(
+        study.dataset, run, folder, revision=study.revision, name=name, max_rows=study.max_rows,
+        sampling=replace(study.sampling, seed=seed),
+    )  # fmt: skip
+    if not evaluate_report.is_of(folder, job):
         plan = evaluate.Plan(job, draws=study.draws)
         evaluate_report.write(evaluate.run(plan, note=talk.note, live=talk.live), folder)
     return evaluate_report.read(folder)

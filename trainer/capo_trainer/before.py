@@ -38,6 +38,12 @@ def settled(config: TrainConfig, note: Callable[[str], None]) -> TrainConfig:
     data.check(data.located(config.dataset, config.revision), CONFIGS[config.needs])
     if config.model is not None:
         named(config.model, note)
+    if config.needs_encoder:
+        named(
+            config.calibration.encoder,
+            lambda _: None,  # what was encoded before needs no encoder
+            "name a local one with --encoder, or do without: --weights probit-fixed",
+        )
     if config.adapter is None:
         return config
     named(config.adapter, note, "name the folder that `capo-train sft --out` was given")

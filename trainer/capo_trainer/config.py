@@ -142,6 +142,11 @@ class TrainConfig(_Part):
         """Which configs of a dataset it reads, by a word (prepare.CONFIGS)."""
         return "sft" if self.stage == "sft" else "dpo" if self.loss == "dpo" else "prefer"
 
+    @property
+    def needs_encoder(self) -> bool:
+        """Its weights come from Eq. 7."""
+        return self.stage == "prefer" and self.loss == "capo" and self.calibration.weights == "thurstone"
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.stage == "sft" and self.model is None:

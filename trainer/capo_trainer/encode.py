@@ -7,7 +7,6 @@ rationale come first and the newest titles of the history fill what is left.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from capo_trainer import data
 from capo_trainer.errors import ModelError
+from capo_trainer.identity import content_key, model_identity
 from capo_trainer.tokenise import ranked
 
 if TYPE_CHECKING:
@@ -165,25 +165,6 @@ def within(
             break
         lines.append(title)
     return "\n".join(lines), length(head) <= room
-
-
-def content_key(*parts: str) -> str:
-    """A short name for everything that determines a kept result."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def model_identity(name: str | Path) -> str:
-    """The bytes of a model's weights where they lie in a folder, else its name."""
-    folder = Path(name)
-    if not folder.is_dir():
-        return str(name)
-    digest = hashlib.sha256()
-    for path in sorted(
-        [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("adapter_config.json")]
-    ):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def save_table(

@@ -112,6 +112,7 @@ def run(
         found = generate(plan.job, fresh=fresh, note=note, live=live)
     else:
         raise UsageError("there is nothing to evaluate", next_command="name --model or --generations")
+    plan = _named(plan, found)
     answers = _by_row(rows, found, plan)
     bought = baselines.bought(folder)
     values = sampled(rows, answers, baselines.most_popular(bought, plan.popular), plan.protocol)
@@ -200,6 +201,23 @@ def _sampled_entropy(listed: Sequence[str]) -> float:
         return float("nan")
     counts = np.unique(np.array(listed), return_counts=True)[1]
     return float(metrics.entropy(counts / counts.sum()))
+
+
+def _named(plan: Plan, found: Sequence[Generation]) -> Plan:
+    """The plan with the name of who answered, where none was given.
+
+    Raises:
+        DatasetError: Several did, whose samples would be taken for one model's.
+    """
+    names = sorted({one.model for one in found})
+    if len(names) > 1:
+        raise DatasetError(
+            f"the generations are of {len(names)} models", where=str(plan.generations or plan.job.out),
+            why=", ".join(names), next_command="name the file of one model",
+        )  # fmt: skip
+    if plan.job.told or not names:
+        return plan
+    return replace(plan, job=replace(plan.job, name=names[0]))
 
 
 def _by_row(

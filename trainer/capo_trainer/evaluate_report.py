@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from capo_trainer import compat, data, evaluate, metrics
 from capo_trainer.errors import DatasetError, UsageError
 from capo_trainer.evaluate_scores import cooled
+from capo_trainer.generate import Job, settings
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -95,6 +96,7 @@ def summary(
         "model": plan.job.model,
         "name": plan.job.told,
         "protocol": plan.protocol,
+        "made_of": made_of(plan.job),
         "temperature": plan.job.sampling.temperature,
         "seed": plan.job.sampling.seed,
         "instances": len(own.rows),
@@ -118,6 +120,20 @@ def summary(
         rows |= row
         compared.append(against)
     return {**result, "rows": rows, "differences": compared}
+
+
+def made_of(job: Job) -> dict[str, Any]:
+    """Of which answers an evaluation is; empty where they came as a file without their model."""
+    return {**settings(job), "max_rows": job.max_rows} if job.model else {}
+
+
+def is_of(folder: Path, job: Job) -> bool:
+    """Whether a folder holds an evaluation of this job's answers."""
+    try:
+        told = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("made_of") == made_of(job)
 
 
 def read(folder: Path) -> Kept:

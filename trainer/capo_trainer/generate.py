@@ -17,6 +17,7 @@ import numpy as np
 from capo_trainer import compat, data
 from capo_trainer.errors import UsageError
 from capo_trainer.generations import Generation, Store, candidate_ids, understood
+from capo_trainer.identity import model_identity
 from capo_trainer.tokenise import ChatTokenizer, Ids, fit
 
 if TYPE_CHECKING:
@@ -235,11 +236,7 @@ def run(
     folder = data.located(job.dataset, job.revision)
     rows = test_rows(folder, job.split, job.max_rows)
     before.named(job.model, note)
-    settings = {
-        "dataset": data.fingerprint(folder, "test", job.split), "split": job.split, "model": job.model,
-        "name": job.told, "engine": engine(job), **asdict(job.sampling),
-    }  # fmt: skip
-    store = Store(job.out, settings, fresh=fresh)
+    store = Store(job.out, settings(job), fresh=fresh)
     done = store.done(job.sampling.samples)
     missing = [row for row in rows if row["id"] not in done]
     if done and missing:
@@ -251,6 +248,15 @@ def run(
             answered += len(answers) // job.sampling.samples
             live(f"generating  {answered:,}/{len(rows):,} rows")
     return store.finish([row["id"] for row in rows], job.sampling.samples)
+
+
+def settings(job: Job) -> dict[str, Any]:
+    """All that determines the answer to a row; dataset and weights by content."""
+    folder = data.located(job.dataset, job.revision)
+    return {
+        "dataset": data.fingerprint(folder, "test", job.split), "split": job.split, "model": job.model,
+        "weights": model_identity(job.model), "name": job.told, "engine": engine(job), **asdict(job.sampling),
+    }  # fmt: skip
 
 
 def engine(job: Job) -> str:

@@ -127,7 +127,7 @@ class Store:
 
     def _agree(self, settings: dict[str, Any]) -> None:
         if self._settings.exists() and (self.final.exists() or self._part.exists()):
-            before = json.loads(self._settings.read_text(encoding="utf-8"))
+            before = self._read_settings()
             changed = sorted(n for n in before.keys() | settings.keys() if before.get(n) != settings.get(n))
             if changed:
                 raise UsageError(
@@ -135,26 +135,49 @@ class Store:
                     why="; ".join(
                         f"{n}: {before.get(n)!r} there, {settings.get(n)!r} asked" for n in changed
                     ),
-                    next_command="name another --out, or throw them away with --fresh",
+                    next_command="name another --out; generate and eval throw them away with --fresh",
                 )
         else:
             _replace(self._settings, json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
+    def _read_settings(self) -> dict[str, Any]:
+        try:
+            before: dict[str, Any] = json.loads(self._settings.read_text(encoding="utf-8"))
+            before.keys()
+        except (OSError, ValueError, AttributeError) as error:
+            raise self._damaged(self._settings, str(error)) from error
+        return before
+
+    def _damaged(self, path: Path, why: str) -> DatasetError:
+        return DatasetError(
+            "answers from before cannot be read", where=str(path), why=" ".join(why.split()),
+            next_command="throw them away with --fresh, or name another --out",
+        )  # fmt: skip
+
     def done(self, samples: int) -> dict[str, list[Generation]]:
-        """The answers that are whole, by row id; what a kill left of a row is cut off."""
-        path = self.final if self.final.exists() else self._part
-        if not path.exists():
-            return {}
+        """The answers that are whole, by row id; what a kill left of a row is cut off.
+
+        Raises:
+            DatasetError: A line is no answer.
+        """
+        # Where more rows are asked for than were published, the further ones lie in the part.
+        whole = {**self._whole(self.final, samples), **(added := self._whole(self._part, samples))}
+        if self._part.exists():
+            _replace(self._part, "".join(map(_line, (one for answers in added.values() for one in answers))))
+        return whole
+
+    def _whole(self, path: Path, samples: int) -> dict[str, list[Generation]]:
         found: dict[str, list[Generation]] = {}
-        for line in path.read_bytes().splitlines(keepends=True):
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):
                 break
-            one = Generation(**json.loads(line))
+            try:
+                one = Generation(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise self._damaged(path, f"line {number}: {error}") from error
             found.setdefault(one.id, []).append(one)
-        whole = {row: answers for row, answers in found.items() if len(answers) == samples}
-        if path == self._part:
-            _replace(path, "".join(map(_line, (one for answers in whole.values() for one in answers))))
-        return whole
+        return {row: answers for row, answers in found.items() if len(answers) == samples}
 
     def add(self, answers: Iterable[Generation]) -> None:
         """Keeps the answers to whole rows."""
@@ -164,11 +187,14 @@ class Store:
             os.fsync(file.fileno())
 
     def finish(self, order: Sequence[str], samples: int) -> list[Generation]:
-        """Publishes the file, rows in this order."""
+        """Publishes the file, rows in this order; answers to further rows stay beside it for another time."""
         whole = self.done(samples)
         answers = [one for row in order for one in sorted(whole[row], key=lambda one: one.sample)]
         _replace(self.final, "".join(map(_line, answers)))
-        self._part.unlink(missing_ok=True)
+        if further := [one for row in whole.keys() - set(order) for one in whole[row]]:
+            _replace(self._part, "".join(map(_line, further)))
+        else:
+            self._part.unlink(missing_ok=True)
         return answers
 
 
@@ -180,6 +206,7 @@ def read(path: Path) -> Iterator[Generation]:
     """
     path = path / NAME if path.is_dir() else path
     known = set(Generation.__slots__)
+    number = 0
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -192,7 +219,8 @@ def read(path: Path) -> Iterator[Generation]:
                 yield Generation(**{name: values[name] for name in known})
     except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:
         raise DatasetError(
-            "the generations cannot be read", where=str(path), why=" ".join(str(error).split()),
+            "the generations cannot be read", where=f"{path}:{number}" if number else str(path),
+            why=" ".join(str(error).split()),
             next_command="make them with: capo-train generate DATASET --model MODEL",
         ) from error  # fmt: skip
 

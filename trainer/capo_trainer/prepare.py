@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_trainer import data
 from capo_trainer.errors import DatasetError, UsageError
+from capo_trainer.identity import content_key
 from capo_trainer.tokenise import ChatTokenizer, Example, preference_examples, sft_examples
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Prepared:
     Attributes:
         folder: The dataset's.
         config: Of the dataset: `sft` or `capo`.
-        fingerprint: Of that config's files.
+        fingerprint: Of the files that were read.
         examples: In the dataset's order.
     """
 
@@ -81,7 +82,18 @@ def prepare(config: TrainConfig, chat: ChatTokenizer) -> Prepared:
         raise DatasetError(
             "rows differ in their number of responses", where=f"row {odd.id}", why=f"found {sorted(counts)}"
         )
-    return Prepared(folder, configs[0], data.fingerprint(folder, configs[0]), found)
+    return Prepared(folder, configs[0], fingerprint(config), found)
+
+
+def fingerprint(config: TrainConfig) -> str:
+    """A digest of all that a run reads of its dataset.
+
+    Raises:
+        DatasetError: A config is missing.
+    """
+    folder = data.located(config.dataset, config.revision)
+    found = [data.fingerprint(folder, name) for name in CONFIGS[config.needs]]
+    return found[0] if len(found) == 1 else content_key(*found)
 
 
 def cache_folder(folder: Path, given: Path | None = None) -> Path:

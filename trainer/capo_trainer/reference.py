@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capo_trainer.encode import content_key, load_table, model_identity, save_table
+from capo_trainer.encode import load_table, save_table
 from capo_trainer.errors import UsageError
+from capo_trainer.identity import content_key, model_identity
 
 if TYPE_CHECKING:
     from capo_trainer.config import TrainConfig
@@ -65,7 +66,8 @@ def cached(config: TrainConfig, prepared: Prepared, cache: Path) -> Reference | 
             raise UsageError(
                 "there are no reference log-probabilities of this dataset, model and limit",
                 where=str(path),
-                next_command=f"capo-train ref {config.dataset} --adapter {config.adapter}",
+                next_command=f"capo-train ref {config.dataset} --adapter {config.adapter}, with the same "
+                "--max-tokens and --max-rows",
             )
         return None
     values, ids, _ = load_table(path, "logprobs")

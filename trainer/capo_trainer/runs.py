@@ -24,6 +24,7 @@ from capo_trainer.errors import UsageError
 # What may change when a run goes on, since it changes no weight.
 _FREE = ("save_steps", "keep_checkpoints", "log_steps", "report_to", "out")
 COMPLETE = "complete"
+_OTHERWISE = "name another --out; sft and prefer start again with --fresh"
 
 
 class RunFolder:
@@ -38,17 +39,18 @@ class RunFolder:
         self.path = config.out
         self.metrics = self.path / "metrics.jsonl"
 
-    def open(self, *, fresh: bool = False) -> Path | None:
+    def open(self, made_of: Mapping[str, str], *, fresh: bool = False) -> Path | None:
         """Makes the folder, or finds where to go on.
 
         Args:
+            made_of: What the run reads, by content: fields that its run.json has or will have.
             fresh: Throw away what another run left here.
 
         Returns:
             The newest complete checkpoint, None to start at the beginning.
 
         Raises:
-            UsageError: The folder holds a run with another config, or something else.
+            UsageError: The folder holds a run with another config, or on other data, or something else.
         """
         written = self.path / "config.yaml"
         if self.path.exists() and any(self.path.iterdir()):
@@ -63,7 +65,13 @@ class RunFolder:
                 raise UsageError(
                     f"{self.path} holds a run with another config",
                     why=f"these differ: {', '.join(different)}",
-                    next_command="name another --out, or start again with --fresh",
+                    next_command=_OTHERWISE,
+                )
+            elif changed := self._changed(made_of):
+                raise UsageError(
+                    f"{self.path} holds a run that read something else",
+                    why=f"what has changed since, under the same name: {', '.join(changed)}",
+                    next_command=_OTHERWISE,
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         written.write_text(configs.dump(self.config), encoding="utf-8")
@@ -74,14 +82,32 @@ class RunFolder:
         """A first step was about to be made; a model that cannot be loaded ends a run before."""
         return (self.path / "run.json").exists() or bool(self.checkpoints())
 
+    def _changed(self, made_of: Mapping[str, str]) -> list[str]:
+        if not (self.path / "run.json").exists():
+            return []
+        before = self.read()
+        return [name for name, now in made_of.items() if before.get(name, now) != now]
+
     def last_whole(self) -> Path | None:
         """The newest complete checkpoint; nothing is written or removed."""
         found = self.checkpoints()
         return found[-1] if found else None
 
     def read(self) -> dict[str, Any]:
-        """run.json."""
-        facts: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        """run.json.
+
+        Raises:
+            UsageError: It is damaged.
+        """
+        path = self.path / "run.json"
+        try:
+            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            facts.keys()
+        except (OSError, ValueError, AttributeError) as error:
+            raise UsageError(
+                "the record of a run cannot be read", where=str(path), why=str(error),
+                next_command=_OTHERWISE,
+            ) from error  # fmt: skip
         return facts
 
     @property

@@ -221,7 +221,9 @@ def _example(
     prompt, cut = fit(row, chat, max_tokens - longest)
     if prompt is None:
         raise _broken(
-            row, f"a response of {longest:,} tokens and its prompt exceed {max_tokens:,} without any history"
+            row,
+            f"a response of {longest:,} tokens and its prompt exceed {max_tokens:,} without any history",
+            "raise --max-tokens, or leave the row out of the dataset",
         )
     return Example(row["id"], prompt, answers, scores, tied, cut)
 
@@ -263,10 +265,8 @@ def without_oldest(row: Mapping[str, Any], count: int) -> list[dict[str, str]]:
     return messages
 
 
-def _broken(row: Mapping[str, Any], why: str) -> DatasetError:
-    return DatasetError(
-        "a row cannot be trained on",
-        where=f"row {row['id']}",
-        why=why,
-        next_command="check the dataset with: capo-data validate FOLDER",
-    )
+def _broken(
+    row: Mapping[str, Any], why: str, what_now: str = "check the dataset with: capo-data validate FOLDER"
+) -> DatasetError:
+    where = f"row {row['id']}"
+    return DatasetError("a row cannot be trained on", where=where, why=why, next_command=what_now)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from capo_trainer import compat, trackers
 from capo_trainer.config import TrainConfig
 from capo_trainer.errors import ModelError
+from capo_trainer.identity import model_identity
 from capo_trainer.runs import RunFolder, read_metrics
 from capo_trainer.talk import Silence, Talk
 
@@ -63,14 +64,15 @@ def train(
     from capo_trainer.figure import write_weights
 
     folder = RunFolder(config)
-    checkpoint = folder.open(fresh=fresh) if loop.rank() == 0 else folder.last_whole()
+    read = made_of(config) if loop.rank() == 0 else {}
+    checkpoint = folder.open(read, fresh=fresh) if loop.rank() == 0 else folder.last_whole()
     if folder.finished:
         talk.note(f"{config.out} is finished; to train again, remove it")
         return folder.read()
     args = loop.arguments(config, _dtype(config))
     torch.manual_seed(config.seed)
     assembled = assemble(config, device=args.device, cache=cache, talk=talk)
-    facts = describe(assembled)
+    facts = {**describe(assembled), **read}
     if loop.rank() == 0:
         folder.write({**facts, "finished": False})
         folder.forget_metrics_after(0 if checkpoint is None else int(checkpoint.name.rsplit("-", 1)[1]))
@@ -183,6 +185,19 @@ def tokenizer_of(config: TrainConfig) -> str:
     return config.model or base_of(start or "")
 
 
+def made_of(config: TrainConfig) -> dict[str, str]:
+    """What a run reads, by content: its dataset, the weights that it starts from, its encoder."""
+    from capo_trainer import prepare
+
+    read = {
+        "dataset_fingerprint": prepare.fingerprint(config),
+        "starts_from": model_identity(config.adapter or config.model or ""),
+    }
+    if config.needs_encoder:
+        read["encoder"] = model_identity(config.calibration.encoder)
+    return read
+
+
 def describe(assembled: Assembled) -> dict[str, Any]:
     """What a run writes down about itself."""
     config, prepared = assembled.config, assembled.prepared
@@ -192,7 +207,6 @@ def describe(assembled: Assembled) -> dict[str, Any]:
         "out": str(config.out),
         "dataset": config.dataset,
         "dataset_revision": config.revision,
-        "dataset_fingerprint": prepared.fingerprint,
         "seed": config.seed,
         "versions": compat.versions(),
         "shared_prompt": assembled.collate.way.share,
@@ -242,12 +256,8 @@ def _check_vocabulary(policy: Any, chat: ChatTokenizer) -> None:
         )
 
 
-def _needs_encodings(config: TrainConfig) -> bool:
-    return config.stage == "prefer" and config.loss == "capo" and config.calibration.weights == "thurstone"
-
-
 def _encodings(config: TrainConfig, prepared: Prepared, kept: Path, talk: Talk) -> Mapping[str, Any] | None:
-    if not _needs_encodings(config):
+    if not config.needs_encoder:
         return None
     from capo_trainer.encode import encodings
 
