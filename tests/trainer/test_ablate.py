@@ -26,7 +26,7 @@ def kept(name, level, seed):
     random = np.random.default_rng(seed)
     values = {metric: np.clip(level + random.normal(0, 0.01, 80), 0, 1) for metric in evaluate.METRICS}
     users = [f"u{n}" for n in range(80)]
-    return Kept(name, "expected", users, users, values, ())
+    return Kept(name, "expected", users, users, values, (), ("a dataset", "test"))
 
 
 @pytest.mark.parametrize(("text", "found"), [("A-F", "ABCDEF"), ("b,f", "BF"), ("C-D,A", "ACD")])
@@ -50,12 +50,14 @@ def test_no_variant_is_refused(text):
         ("sweep", ("--beta", "1,-1")),
         ("ablate", ("--variants", "B,D", "--set", "nonsense=1")),
         ("ablate", ("--set-sft", "epochs=0")),
+        ("ablate", ("--seeds", "-1")),
+        ("ablate", ("--figure", "figure.xyz")),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_trained(dataset, chat_model, tmp_path, command, given):
     common = ("--model", chat_model, "--out", tmp_path / "out")
     told = say(command, dataset, *common, *given, program="capo-train")
-    assert (told.code, "the config cannot be used" in told.err) == (2, True)
+    assert (told.code, "next: " in told.err) == (2, True)
     assert not (tmp_path / "out").exists()
 
 

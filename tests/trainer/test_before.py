@@ -73,6 +73,25 @@ def test_a_run_that_never_began_does_not_hold_its_folder(configured, chat_model,
     assert train(configured("sft", tmp_path / "run", max_steps=1))["finished"]
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_is_not_written_over_what_it_reads(configured, sft_run, tmp_path, fresh):
+    start = tmp_path / "sft"
+    shutil.copytree(sft_run, start)
+    for out in (start, tmp_path):
+        with pytest.raises(UsageError, match="written over its adapter"):
+            train(configured("prefer", out, start, loss="pl"), fresh=fresh)
+    assert (start / "adapter_model.safetensors").exists()
+
+
+def test_a_run_that_was_not_finished_is_no_model(dataset, sft_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(sft_run, run)
+    (run / "run.json").write_text(json.dumps({"finished": False}))
+    for words in (("generate", dataset, "--model", run), ("export", run)):
+        told = say(*words, "--out", tmp_path / "out", program="capo-train")
+        assert (told.code, "is not finished" in told.err) == (1, True)
+
+
 def test_answers_that_were_never_given_do_not_hold_theirs(dataset, sft_run, tmp_path):
     common = ("generate", dataset, "--out", tmp_path, "--max-rows", 1, "--samples", 1, "--max-new-tokens", 2)
     (tmp_path / "empty").mkdir()

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -133,6 +134,87 @@ def test_a_finished_run_is_not_trained_again(configured, sft_run):
     assert (sft_run / "adapter_model.safetensors").stat().st_mtime_ns == before
 
 
+def test_nor_is_somebodys_own_folder_that_has_a_config(configured, tmp_path):
+    own = tmp_path / "project"
+    (own / "checkpoint-old").mkdir(parents=True)
+    (own / "config.yaml").write_text("my: settings\n")
+    for fresh in (False, True):
+        with pytest.raises(UsageError, match="no run"):
+            train(configured("sft", own), fresh=fresh)
+    assert (own / "config.yaml").read_text() == "my: settings\n"
+    assert (own / "checkpoint-old").is_dir()
+
+
+def test_a_fresh_start_leaves_what_lies_beside_the_run(configured, tmp_path):
+    out = tmp_path / "run"
+    train(configured("sft", out, max_steps=2, save_steps=1))
+    (out / "eval").mkdir()
+    (out / "checkpoint-best").mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert train(configured("sft", out, max_steps=1), fresh=True)["steps"] == 1
+    left = {path.name for path in out.iterdir()}
+    assert {"eval", "checkpoint-best", "notes.txt", "adapter_model.safetensors"} <= left
+    assert not left & {"checkpoint-1", "checkpoint-2"}
+
+
+def test_a_finished_run_whose_weights_are_gone_is_trained_again(configured, tmp_path):
+    config = configured("sft", tmp_path / "run", max_steps=1)
+    train(config)
+    (tmp_path / "run" / "adapter_model.safetensors").unlink()
+    train(config)
+    assert (tmp_path / "run" / "adapter_model.safetensors").exists()
+
+
+def test_a_record_holds_what_json_can_say(configured, dataset, sft_run, tmp_path):
+    def refuse(name):
+        raise AssertionError(name)
+
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    edited(copy, "capo", lambda row: row | {"order_by": "tied", "hard_rejected": row["easy_rejected"]})
+    out = tmp_path / "run"
+    train(configured("prefer", out, sft_run, loss="pl", max_steps=1, dataset=str(copy)))
+    for path in (out / "run.json", out / "metrics.jsonl"):
+        for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
+            json.loads(line, parse_constant=refuse)
+
+
+def edited(folder, config, change, split="train"):
+    """Every row of a split as `change` makes it."""
+    (path,) = (folder / config).glob(f"{split}-*.parquet")
+    table = pq.read_table(path)
+    schema = pa.schema([field.with_nullable(True) for field in table.schema])
+    pq.write_table(pa.Table.from_pylist([change(row) for row in table.to_pylist()], schema), path)
+
+
+def with_text(row, text):
+    """A row of sft whose rationale holds a text."""
+    response = f"<think>{text}</think>\n<item>{row['chosen']['title']}</item>"
+    return row | {"chosen": row["chosen"] | {"rationale": text, "response": response}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda row: row | {"id": "same"}, "an id of its own"),
+        (lambda row: row | {"prompt": None}, "a whole prompt"),
+        (lambda row: row | {"history": None}, "a whole history"),
+        (lambda row: row | {"target_index": 99}, "a target among its candidates"),
+        (lambda row: row | {"chosen": None}, "whole answers"),
+        (lambda row: with_text(row, "good <end_of_turn> and more"), "the token that ends a turn"),
+    ],
+)
+def test_a_row_that_lacks_something_is_told_by_its_id(configured, dataset, tmp_path, change, said):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    edited(copy, "sft", change)
+    with pytest.raises(DatasetError) as told:
+        train(configured("sft", tmp_path / "run", dataset=str(copy)))
+    assert said in str(told.value)
+    assert "row " in told.value.where
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_nor_is_one_whose_data_or_model_have_changed_under_their_names(
     configured, dataset, chat_model, sft_run, tmp_path
 ):
@@ -203,7 +285,7 @@ def test_a_tied_row_leaves_out_the_order_of_the_rejected(configured, dataset, sf
     train(configured("prefer", tmp_path / "run", sft_run, loss="pl", epochs=1, dataset=str(copy)))
     line = read_metrics(tmp_path / "run")[0]
     assert line["loss"] == pytest.approx(math.log(3), abs=1e-6)
-    assert math.isnan(line["accuracy_hard_easy"])
+    assert line["accuracy_hard_easy"] is None, "there is no order to be right about"
 
 
 def test_a_missing_config_is_told(configured, dataset, sft_run, tmp_path):

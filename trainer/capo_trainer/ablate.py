@@ -121,7 +121,9 @@ def sweep(study: Study, betas: Sequence[float], variant: str, talk: Talk) -> dic
             talk.note(f"beta {beta:g}, seed {seed}")
             run = _variant(study, variant, seed, talk, beta=beta)
             name = f"beta {beta:g}"
-            kept.setdefault(name, []).append(_evaluated(study, run, name, seed, talk))
+            kept.setdefault(name, []).append(
+                _evaluated(study, run, name, seed, talk, folder=f"{variant}-beta-{beta:g}")
+            )
     result = compared(kept, minus=NAMES["B"], draws=study.draws)
     return {**result, "figure": "6", "seeds": list(study.seeds), "dataset": study.dataset, "variant": variant}
 
@@ -186,14 +188,16 @@ def _variant(study: Study, letter: str, seed: int, talk: Talk, *, beta: float | 
     return str(config.out)
 
 
-def _evaluated(study: Study, run: str, name: str, seed: int, talk: Talk) -> evaluate_report.Kept:
+def _evaluated(
+    study: Study, run: str, name: str, seed: int, talk: Talk, *, folder: str | None = None
+) -> evaluate_report.Kept:
     """A run's evaluation, made unless it is there."""
-    folder = study.out / f"seed-{seed}" / "eval" / name.split(",")[0].replace(" ", "-")
+    out = study.out / f"seed-{seed}" / "eval" / (folder or name.split(",")[0].replace(" ", "-"))
     job = Job(
-        study.dataset, run, folder, revision=study.revision, name=name, max_rows=study.max_rows,
+        study.dataset, run, out, revision=study.revision, name=name, max_rows=study.max_rows,
         sampling=replace(study.sampling, seed=seed),
     )  # fmt: skip
-    if not evaluate_report.is_of(folder, job):
+    if not evaluate_report.is_of(out, job):
         plan = evaluate.Plan(job, draws=study.draws)
-        evaluate_report.write(evaluate.run(plan, note=talk.note, live=talk.live), folder)
-    return evaluate_report.read(folder)
+        evaluate_report.write(evaluate.run(plan, note=talk.note, live=talk.live), out)
+    return evaluate_report.read(out)

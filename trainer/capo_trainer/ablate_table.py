@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_trainer.errors import TrainerError
 from capo_trainer.evaluate import HEADLINE
+from capo_trainer.figure import drawable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,14 +45,11 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         path: A .png, .svg or .pdf.
 
     Raises:
-        TrainerError: matplotlib is not installed.
+        UsageError: As `figure.drawable`.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise TrainerError(
-            "figures need matplotlib", next_command="pip install 'capo-data[report]'"
-        ) from error
+    drawable(path)
+    from matplotlib.figure import Figure
+
     rows = result["rows"]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     places = range(len(rows))
@@ -68,7 +65,6 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
     named = "/".join(Path(result["dataset"]).parts[-2:])  # a whole path would run out of the figure
     figure.suptitle(f"{named}: means over users with 95% intervals", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 

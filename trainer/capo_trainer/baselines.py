@@ -89,7 +89,10 @@ def tfidf_scores(rows: Sequence[Mapping[str, Any]]) -> list[Floats]:
     if not titles:
         return []
     place = {item: number for number, item in enumerate(titles)}
-    matrix = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b").fit_transform(titles.values())
+    try:
+        matrix = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b").fit_transform(titles.values())
+    except ValueError:  # not one word in all titles, so that none resembles another
+        return [np.zeros(len(row["candidates"])) for row in rows]
     found: list[Floats] = []
     for row in rows:
         seen = sorted({place[entry["item_id"]] for entry in row["history"]})

@@ -31,10 +31,11 @@ def settled(config: TrainConfig, note: Callable[[str], None]) -> TrainConfig:
     Raises:
         DatasetError: The dataset is missing, or cannot be trained on.
         ModelError: A path that does not exist.
-        UsageError: `lora` asks for another adapter than the one that training starts from, or a package
-            that `report_to` needs is missing.
+        UsageError: `lora` asks for another adapter than the one that training starts from, a package that
+            `report_to` needs is missing, or `out` holds what is read.
     """
     trackers.require(config.report_to)
+    _apart(config)
     data.check(data.located(config.dataset, config.revision), CONFIGS[config.needs])
     if config.model is not None:
         named(config.model, note)
@@ -69,9 +70,11 @@ def named(
         otherwise: What to do where there is no such folder.
 
     Raises:
-        ModelError: It can only be a path, or its first part is a folder here, and nothing is there.
+        ModelError: It can only be a path, or its first part is a folder here, and nothing is there; or it
+            is a run that was not finished.
     """
     if Path(name).exists():
+        _whole(Path(name))
         return
     if not _HUB.fullmatch(name):
         raise ModelError(f"there is no folder {name}", next_command=otherwise)
@@ -82,6 +85,48 @@ def named(
             next_command=f"{otherwise}; the Hub is asked where there is no folder {first}",
         )  # fmt: skip
     note(f"no folder {name} here: asking the Hub")
+
+
+def _apart(config: TrainConfig) -> None:
+    """What a run reads cannot lie where it writes, and perhaps clears.
+
+    Raises:
+        UsageError: It does.
+    """
+    out = config.out.resolve()
+    for name in ("dataset", "model", "adapter"):
+        read = getattr(config, name)
+        if read is not None and Path(read).exists() and Path(read).resolve().is_relative_to(out):
+            raise UsageError(
+                f"the run would be written over its {name}", where=f"--out {config.out}",
+                why=f"{read} lies there", next_command="name another --out",
+            )  # fmt: skip
+
+
+def _whole(run: Path) -> None:
+    if not (run / "run.json").exists():
+        return
+    try:
+        finished = json.loads((run / "run.json").read_text(encoding="utf-8")).get("finished", True)
+    except (OSError, ValueError, AttributeError):
+        return  # its weights may be there all the same
+    if not finished:
+        raise ModelError(
+            f"the run {run} is not finished", where=str(run / "run.json"),
+            next_command=f"go on with it first: capo-train sft or prefer, as before, --out {run}",
+        )  # fmt: skip
+
+
+def base_named(run: str, base: str | None, note: Callable[[str], None]) -> None:
+    """The same of the model that an adapter needs, if the run is one.
+
+    Raises:
+        ModelError: It was a folder that is no longer there.
+    """
+    from capo_trainer import models
+
+    if base is not None or models.run_kind(run) == "adapter":
+        named(base or models.base_of(run), note, "say where the adapter's base model lies now with --base")
 
 
 def _with_the_adapters_own(config: TrainConfig, path: Path) -> TrainConfig:

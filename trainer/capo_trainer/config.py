@@ -19,8 +19,11 @@ LORA_TARGETS = ("v_proj", "q_proj", "o_proj", "gate_proj", "up_proj", "down_proj
 ENCODER = "sentence-transformers/all-mpnet-base-v2"
 
 
+_FIELDS_ARE = "the fields and their meaning: docs/training.md, Configuration"
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lora(_Part):
@@ -77,7 +80,7 @@ class TrainConfig(_Part):
         reference: `adapter` computes reference log-probabilities at every step, `cache` reads what
             `capo-train ref` computed, `auto` takes the cache where there is one.
         epochs: Passes over the data.
-        max_steps: Ends earlier; None does not.
+        max_steps: Updates in all, whatever `epochs` says; None goes by `epochs`.
         batch: Examples a device and step.
         accumulation: Steps of gradients that make one update.
         lr: Peak learning rate.
@@ -112,7 +115,7 @@ class TrainConfig(_Part):
     calibration: Calibration = Field(default_factory=Calibration)
     beta: float = Field(default=1.0, gt=0)
     reference: Literal["auto", "adapter", "cache"] = "auto"
-    epochs: float = Field(default=3, gt=0)
+    epochs: float = Field(default=3, gt=0, le=1_000_000)
     max_steps: int | None = Field(default=None, gt=0)
     batch: int = Field(default=6, gt=0)
     accumulation: int = Field(default=8, gt=0)
@@ -131,7 +134,7 @@ class TrainConfig(_Part):
     attention: Literal["auto", "segments", "masked", "flex", "varlen"] = "auto"
     logit_rows: int = Field(default=256, gt=0)
     max_rows: int | None = Field(default=None, gt=0)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     save_steps: int = Field(default=200, ge=0)
     keep_checkpoints: int = Field(default=2, gt=0)
     log_steps: int = Field(default=1, gt=0)
@@ -157,7 +160,10 @@ class TrainConfig(_Part):
 
 
 # Appendix C: what SFT does otherwise than Table 4.
-STAGE_DEFAULTS: Mapping[Stage, Mapping[str, Any]] = {"sft": {"epochs": 2, "batch": 4}, "prefer": {}}
+STAGE_DEFAULTS: Mapping[Stage, Mapping[str, Any]] = {
+    "sft": {"epochs": 2, "batch": 4, "out": "runs/sft"},
+    "prefer": {"out": "runs/prefer"},
+}
 
 
 def resolve(
@@ -195,13 +201,17 @@ def resolve(
             raise UsageError(
                 f"the value of {name} cannot be read", where=f"--set {override}", why=str(error)
             ) from error
-    values["stage"] = stage
+    if values.setdefault("stage", stage) != stage:
+        raise UsageError(
+            f"the stage is {stage}, not {values['stage']}", next_command=f"capo-train {values['stage']} ..."
+        )
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
         raise UsageError(
-            "the config cannot be used", where=str(file or "the command line"), why=_told(error)
-        ) from error
+            "the config cannot be used", where=str(file or "the command line"), why=_told(error),
+            next_command=_FIELDS_ARE,
+        ) from error  # fmt: skip
 
 
 def dump(config: TrainConfig) -> str:
@@ -229,7 +239,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
 def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
     for name, value in more.items():
         if isinstance(value, Mapping):
-            _merge(values.setdefault(name, {}), value)
+            within = values.setdefault(name, {})
+            if not isinstance(within, dict):
+                raise UsageError(f"{name} has no fields", where="the config", next_command=_FIELDS_ARE)
+            _merge(within, value)
         else:
             values[name] = value
 
@@ -239,7 +252,7 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     for parent in parents:
         within = values.setdefault(parent, {})
         if not isinstance(within, dict):
-            raise UsageError(f"{dotted}: {parent} has no fields")
+            raise UsageError(f"{dotted}: {parent} has no fields", next_command=_FIELDS_ARE)
         values = within
     values[name] = value
 
@@ -249,5 +262,6 @@ def _told(error: ValidationError) -> str:
     found = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
-        found.append(f"{place}: {problem['msg']}" if place else problem["msg"].removeprefix("Value error, "))
+        said = "there is no such field" if problem["type"] == "extra_forbidden" else problem["msg"]
+        found.append(f"{place}: {said}" if place else problem["msg"].removeprefix("Value error, "))
     return "; ".join(found)

@@ -60,7 +60,9 @@ def located(dataset: str | Path, revision: str | None = None) -> Path:
     """
     name = str(dataset)
     folder = Path(name)
-    if folder.exists() or isinstance(dataset, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    of_the_hub = re.fullmatch(r"([\w.-]+)/[\w.-]+", name)
+    # Where there is a folder `runs`, `runs/demo` is a path that is not there.
+    if folder.exists() or isinstance(dataset, Path) or not of_the_hub or Path(of_the_hub[1]).is_dir():
         if not folder.is_dir():
             raise DatasetError(
                 f"{name} is no folder", next_command="make one with: capo-data build --domain demo"
@@ -135,12 +137,14 @@ def read_rows(folder: Path, config: str, split: str = "train") -> Iterator[dict[
         split: `train`; `validation` or `test` of config `test`.
 
     Raises:
-        DatasetError: The split is missing, incomplete, unreadable, or has other columns.
+        DatasetError: The split is missing, incomplete, unreadable, or has other columns; a row lacks what it
+            should hold, or has the id of another.
         WithheldError: The rows were released without their source's texts.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    seen: set[str] = set()
     for path in _files(folder, config, split):
         try:
             with pq.ParquetFile(path) as file:
@@ -148,9 +152,47 @@ def read_rows(folder: Path, config: str, split: str = "train") -> Iterator[dict[
                 if wrong := _wrong_columns(config, file.schema_arrow):
                     raise DatasetError(f"{path} is not in the format of config {config}: {'; '.join(wrong)}")
                 for batch in file.iter_batches(batch_size=256):
-                    yield from batch.to_pylist()
+                    for row in batch.to_pylist():
+                        if lacks := "an id of its own" if row["id"] in seen else _lacks(config, row):
+                            raise DatasetError(
+                                f"a row of {config}/{split} has not {lacks}",
+                                where=f"{path}, row {row['id']}",
+                                next_command=f"capo-data validate {folder}",
+                            )  # fmt: skip
+                        seen.add(row["id"])
+                        yield row
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise DatasetError(f"{path} cannot be read: {error}") from error
+
+
+def _lacks(config: str, row: Mapping[str, Any]) -> str:
+    """What a row should hold and does not, empty if nothing: columns are typed, but may be null or empty."""
+    if config == "dpo":
+        found = ("prompt", "chosen", "rejected")
+        return next((f"a {name}" for name in found if not _texts(row[name], "content")), "")
+    if not isinstance(row["id"], str):
+        return "an id"
+    for name, field in (("prompt", "content"), ("candidates", "title"), ("candidates", "item_id")):
+        if not _texts(row[name], field):
+            return f"a whole {name}"
+    if row["history"] is None or (row["history"] and not _texts(row["history"], "title")):
+        return "a whole history"
+    if row["target_index"] is None or not 0 <= row["target_index"] < len(row["candidates"]):
+        return "a target among its candidates"
+    answers = {"sft": ("chosen",), "capo": ("chosen", "hard_rejected", "easy_rejected")}.get(config, ())
+    each = [row[name] for name in answers]
+    if config == "capo":
+        if row["more_rejected"] is None:
+            return "a list of further rejected answers"
+        each += row["more_rejected"]
+    return "" if not each or _texts(each, "response", "title", "rationale") else "whole answers"
+
+
+def _texts(found: Any, *names: str) -> bool:
+    """Some records, each with these texts."""
+    return bool(found) and all(
+        isinstance(one, Mapping) and isinstance(one.get(name), str) for one in found for name in names
+    )
 
 
 def check(folder: Path, configs: Sequence[str] = tuple(SPLITS)) -> dict[str, int]:

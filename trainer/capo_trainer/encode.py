@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capo_trainer import data
-from capo_trainer.errors import ModelError
+from capo_trainer.errors import DatasetError, ModelError
 from capo_trainer.identity import content_key, model_identity
 from capo_trainer.tokenise import ranked
 
@@ -86,10 +86,12 @@ def encodings(
     """
     key = content_key(_WAY, data.fingerprint(folder, "capo"), model_identity(encoder), str(max_rows))
     path = cache / f"embed-{key}.safetensors"
-    if path.exists():
-        z, ids, facts = load_table(path, "encodings")
+    if kept := load_table(path, "encodings"):
+        z, ids, facts = kept
         return Encodings(path, encoder, dict(zip(ids, z, strict=True)), False, int(facts["shortened"]))
     rows = list(islice(data.read_rows(folder, "capo"), max_rows))
+    if not rows:
+        raise DatasetError(f"{folder} has no rows in config capo")
     model = _encoder(encoder)
     texts, shortened = _texts(rows, model)
     answers = len(texts) // len(rows)
@@ -178,11 +180,16 @@ def save_table(
     making.replace(path)
 
 
-def load_table(path: Path, name: str) -> tuple[NDArray[np.float32], list[str], dict[str, str]]:
-    """What `save_table` wrote: values, ids, facts."""
-    from safetensors import safe_open
+def load_table(path: Path, name: str) -> tuple[NDArray[np.float32], list[str], dict[str, str]] | None:
+    """What `save_table` wrote: values, ids, facts; None where there is nothing, or nothing whole."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="numpy") as file:
-        facts = dict(file.metadata())
-        values: NDArray[np.float32] = file.get_tensor(name)
-    return values, json.loads(facts.pop("ids")), facts
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = dict(file.metadata())
+            values: NDArray[np.float32] = file.get_tensor(name)
+        return values, json.loads(facts.pop("ids")), facts
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        return None  # damaged: it is computed anew, and replaced

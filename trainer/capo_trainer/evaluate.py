@@ -100,7 +100,9 @@ def run(
         UsageError: There is nothing to evaluate, or too few samples for the protocol.
         DatasetError: The dataset or the generations cannot be read or do not fit each other.
     """
+    _possible(plan)
     folder = data.located(plan.job.dataset, plan.job.revision)
+    data.check(folder, ("sft", "test"))  # what is popular is counted in them
     rows = test_rows(folder, plan.job.split, plan.job.max_rows)
     if not rows:
         raise DatasetError(f"{folder} has no rows in test/{plan.job.split}")
@@ -108,10 +110,8 @@ def run(
         candidate_ids(row)
     if plan.generations is not None:
         found = list(read(plan.generations))
-    elif plan.job.model:
-        found = generate(plan.job, fresh=fresh, note=note, live=live)
     else:
-        raise UsageError("there is nothing to evaluate", next_command="name --model or --generations")
+        found = generate(plan.job, fresh=fresh, note=note, live=live)
     plan = _named(plan, found)
     answers = _by_row(rows, found, plan)
     bought = baselines.bought(folder)
@@ -126,6 +126,29 @@ def run(
         _others(rows, bought),
         max(len(row["candidates"]) for row in rows),
     )
+
+
+def _possible(plan: Plan) -> None:
+    """What the protocol needs is named.
+
+    Raises:
+        UsageError: There is nothing to evaluate, or nothing to compute probabilities with.
+    """
+    if plan.generations is None and not plan.job.model:
+        raise UsageError("there is nothing to evaluate", next_command="name --model or --generations")
+    if plan.protocol != "expected":
+        return
+    if not plan.job.model:
+        raise UsageError(
+            "the protocol expected needs the model, not its answers alone", where="--protocol expected",
+            next_command="name --model, or --protocol paper",
+        )  # fmt: skip
+    if not plan.job.sampling.temperature:
+        raise UsageError(
+            "the protocol expected needs a temperature above 0", where="--temperature 0",
+            why="at 0 one answer has all the probability",
+            next_command="leave it out (0.7), or take --protocol paper",
+        )  # fmt: skip
 
 
 def sampled(
@@ -209,15 +232,20 @@ def _named(plan: Plan, found: Sequence[Generation]) -> Plan:
     Raises:
         DatasetError: Several did, whose samples would be taken for one model's.
     """
-    names = sorted({one.model for one in found})
+    names, job = sorted({one.model for one in found}), plan.job
     if len(names) > 1:
         raise DatasetError(
             f"the generations are of {len(names)} models", where=str(plan.generations or plan.job.out),
             why=", ".join(names), next_command="name the file of one model",
         )  # fmt: skip
-    if plan.job.told or not names:
-        return plan
-    return replace(plan, job=replace(plan.job, name=names[0]))
+    if names and not job.told:
+        return replace(plan, job=replace(job, name=names[0]))
+    if names and job.name is None and names[0] != job.told:
+        raise UsageError(
+            f"the generations are {names[0]}'s, the model is {job.told}", where=str(plan.generations),
+            next_command=f"name the generations of {job.model}; or, if they are its own, --name {names[0]}",
+        )  # fmt: skip
+    return plan
 
 
 def _by_row(
@@ -227,7 +255,7 @@ def _by_row(
 
     Raises:
         DatasetError: A row has no answers, or they are of another dataset.
-        UsageError: There are fewer than five samples a row.
+        UsageError: There are fewer samples a row than the protocol needs.
     """
     answers: dict[str, list[Generation]] = {}
     for one in sorted(found, key=lambda one: one.sample):
@@ -240,13 +268,17 @@ def _by_row(
             why="the generations are of another dataset or split, or not whole",
             next_command="capo-train generate DATASET --model MODEL, or --max-rows for the first rows alone",
         )
+    needed = samples_needed(plan.protocol)
     for row in rows:
         target = row["candidates"][row["target_index"]]["item_id"]
-        if len(drawn := answers[row["id"]]) < K:
+        drawn = answers[row["id"]]
+        if len({one.sample for one in drawn}) < len(drawn):
+            raise DatasetError("a sample stands twice", where=f"{where}, row {row['id']}")
+        if len(drawn) < needed:
             raise UsageError(
-                f"row {row['id']} has {len(drawn)} samples, the protocols need {K}",
+                f"row {row['id']} has {len(drawn)} samples, the protocol {plan.protocol} needs {needed}",
                 where=where,
-                next_command=f"capo-train generate DATASET --model MODEL --samples {K}",
+                next_command=f"capo-train generate DATASET --model MODEL --samples {needed}",
             )
         if drawn[0].target_item_id != target:
             raise DatasetError(
@@ -269,11 +301,6 @@ def _probabilities(
 
     from capo_trainer import attention, evaluate_scores, models, startup
 
-    if not plan.job.model:
-        raise UsageError(
-            "the protocol expected needs the model, not its answers alone", where="--protocol expected",
-            next_command="name --model, or --protocol paper",
-        )  # fmt: skip
     model, chat = models.for_inference(plan.job.model, base=plan.job.base)
     model.set_attn_implementation(attention.register())
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -284,16 +311,21 @@ def _probabilities(
         each = evaluate_scores.candidate_probabilities(
             model, chat, one.ids, [candidate["title"] for candidate in one.row["candidates"]],
             [answer.rationale for answer in drawn[:K] if answer.title],  # no item tag, no probability
-            tags=tags, temperature=plan.job.sampling.temperature or 1.0, way=way,
+            tags=tags, temperature=plan.job.sampling.temperature, way=way,
         )  # fmt: skip
         found.append(np.asarray(each.sum(0) / K, np.float64))
         live(f"scoring  {number:,}/{len(rows):,} rows")
     return found
 
 
+def samples_needed(protocol: Protocol) -> int:
+    """Of a row: five different answers take more than five."""
+    return 4 * K if protocol == "distinct" else K
+
+
 def samples_of(plan: Plan) -> Plan:
-    """The plan with as many samples as its protocol needs: five different answers take more than five."""
-    wanted = 4 * K if plan.protocol == "distinct" else K
+    """The plan with as many samples as its protocol needs."""
+    wanted = samples_needed(plan.protocol)
     if plan.job.sampling.samples >= wanted:
         return plan
     sampling = replace(plan.job.sampling, samples=wanted)

@@ -41,6 +41,7 @@ class Kept:
         users: Likewise.
         values: Metric -> a value a row, nan where it has none.
         p: Candidates' probabilities, an array a row; empty but for `expected`.
+        of: Fingerprint of the candidate sets, and the split.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Kept:
     users: Sequence[str]
     values: Mapping[str, Floats]
     p: Sequence[Floats]
+    of: tuple[str, str]
 
 
 def write(
@@ -89,9 +91,7 @@ def summary(
     rows |= {name: mean(instances) for name, instances in found.others.items()}
     result: dict[str, Any] = {
         "dataset": plan.job.dataset,
-        "dataset_fingerprint": data.fingerprint(
-            data.located(plan.job.dataset, plan.job.revision), "test", plan.job.split
-        ),
+        "dataset_fingerprint": _of(plan)[0],
         "split": plan.job.split,
         "model": plan.job.model,
         "name": plan.job.told,
@@ -113,13 +113,19 @@ def summary(
     }  # fmt: skip
     compared = [_compared(found, other, plan.draws) for other in others]
     for name, instances in found.others.items():
-        base = Kept(name, plan.protocol, [r["id"] for r in own.rows], own.users, instances.values, ())
+        ids = [row["id"] for row in own.rows]
+        base = Kept(name, plan.protocol, ids, own.users, instances.values, (), _of(plan))
         compared.append(_compared(found, base, plan.draws))
     if sft is not None:
         row, against = _cooled(found, sft, plan, mean)
         rows |= row
         compared.append(against)
     return {**result, "rows": rows, "differences": compared}
+
+
+def _of(plan: evaluate.Plan) -> tuple[str, str]:
+    folder = data.located(plan.job.dataset, plan.job.revision)
+    return data.fingerprint(folder, "test", plan.job.split), plan.job.split
 
 
 def made_of(job: Job) -> dict[str, Any]:
@@ -152,10 +158,12 @@ def read(folder: Path) -> Kept:
         names = [name for name in table.column_names if name in evaluate.METRICS]
         values = {n: np.array(table[n].to_pylist(), np.float64) for n in names}
         p = [np.array(row, np.float64) for row in table["p"].to_pylist() if row is not None]
-        return Kept(
-            told["name"], told["protocol"], table["id"].to_pylist(), table["user"].to_pylist(), values, p
-        )
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        of = (told["dataset_fingerprint"], told["split"])
+        if missing := sorted({*evaluate.HEADLINE} - values.keys()):
+            raise ValueError(f"{INSTANCES} has no {missing[0]}")
+        ids, users = table["id"].to_pylist(), table["user"].to_pylist()
+        return Kept(told["name"], told["protocol"], ids, users, values, p, of)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DatasetError(
             f"{folder} holds no evaluation", why=" ".join(str(error).split()),
             next_command=f"make one with: capo-train eval DATASET --model MODEL --out {folder}",
@@ -237,8 +245,12 @@ def _compared(found: evaluate.Evaluated, other: Kept, draws: int) -> dict[str, A
             f"{other.name} was evaluated by the protocol {other.protocol}, this is {found.plan.protocol}",
             where="--against", next_command=f"capo-train eval ... --protocol {other.protocol}",
         )  # fmt: skip
-    if set(other.ids).isdisjoint(row["id"] for row in own.rows):
-        raise UsageError(f"{other.name} was evaluated on other rows", where="--against")
+    if other.of != _of(found.plan) or set(other.ids).isdisjoint(row["id"] for row in own.rows):
+        raise UsageError(
+            f"{other.name} was evaluated on other candidate sets", where="--against",
+            why="they are of another dataset, of one that was built anew, or of another split",
+            next_command="evaluate both models on one dataset: capo-train eval DATASET --model MODEL",
+        )  # fmt: skip
     differences = {}
     for name in evaluate.HEADLINE:
         ours = metrics.by_user(own.values[name], own.users)
@@ -261,7 +273,8 @@ def _cooled(
         UsageError: One of the two was not evaluated by `expected`, or on other rows.
     """
     own = found.instances
-    if not own.p or not sft.p or list(sft.ids) != [row["id"] for row in own.rows]:
+    same = sft.of == _of(plan) and list(sft.ids) == [row["id"] for row in own.rows]
+    if not own.p or not sft.p or not same:
         raise UsageError(
             "SFT can be cooled only where both were evaluated by the protocol expected on the same rows",
             where="--sft", next_command="capo-train eval DATASET --model SFT --out FOLDER",
@@ -272,7 +285,7 @@ def _cooled(
     p, temperature = cooled(np.stack(sft.p), float(own.values["entropy"].mean()))
     values = evaluate.expected([row["target_index"] for row in own.rows], list(p))
     name = f"{sft.name} cooled (x{temperature:.2f})"
-    kept = Kept(name, plan.protocol, sft.ids, sft.users, values, ())
+    kept = Kept(name, plan.protocol, sft.ids, sft.users, values, (), sft.of)
     return {name: mean(evaluate.Instances(own.rows, values))}, _compared(found, kept, plan.draws)
 
 
@@ -280,16 +293,19 @@ def table(result: Mapping[str, Any]) -> Group:
     """The result for people."""
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     columns = [*evaluate.HEADLINE, "serendipity", "invalid", "distinct", "entropy"]
     main = Table(
-        title=f"{result['name']} on {result['dataset']} ({result['split']}), protocol {result['protocol']}"
+        title=Text(
+            f"{result['name']} on {result['dataset']} ({result['split']}), protocol {result['protocol']}"
+        )
     )
     main.add_column("")
     for name in columns:
         main.add_column(name, justify="right")
     for name, row in result["rows"].items():
-        main.add_row(name, *(_cell(column, row) for column in columns))
+        main.add_row(Text(name), *(_cell(column, row) for column in columns))
     level = result["random"]
     words = (
         f"{result['instances']:,} instances, {result['users']:,} users, {result['candidates']} candidates; "
@@ -312,7 +328,7 @@ def table(result: Mapping[str, Any]) -> Group:
         for what, kind in (("domain", "by_domain"), ("target at", "by_position"))
         for key, group in result[kind].items()
     ]
-    return Group(main, words, *lines, *groups)
+    return Group(main, *map(Text, (words, *lines, *groups)))
 
 
 def _cell(column: str, row: Mapping[str, Any]) -> str:

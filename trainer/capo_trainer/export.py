@@ -49,6 +49,9 @@ def export(
         UsageError: `out` exists, or an adapter is asked of a run that trained whole weights.
         ModelError: The run cannot be loaded.
     """
+    from capo_trainer import before
+
+    before.named(run, lambda _: None, "name the folder that `sft` or `prefer --out` was given")
     if out.exists():
         raise UsageError(f"{out} exists", next_command="name another --out, or remove it")
     beside = out.with_name(f".{out.name}.new")

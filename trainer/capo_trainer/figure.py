@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def read_weights(run: Path) -> list[dict[str, Any]]:
     Raises:
         UsageError: The run has no weights.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = run / FILE
@@ -57,8 +59,26 @@ def read_weights(run: Path) -> list[dict[str, Any]]:
             why="only a finished run of `capo-train prefer --loss capo` has",
             where=str(path),
         )
-    found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    try:
+        found: list[dict[str, Any]] = pq.read_table(path, columns=["gap", "weight"]).to_pylist()
+    except pa.ArrowException as error:
+        raise UsageError("the weights of a run cannot be read", where=str(path), why=str(error)) from error
     return found
+
+
+def drawable(path: Path) -> None:
+    """Makes sure that a figure can be drawn there.
+
+    Raises:
+        UsageError: matplotlib is not installed, or the ending is of no format.
+    """
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(
+            f"{path} is no name of a figure", where="--figure", next_command="end it in .png, .svg or .pdf"
+        )
+    if find_spec("matplotlib") is None:
+        raise UsageError("drawing needs matplotlib", next_command="pip install 'capo-data[report]'")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def by_gap(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
@@ -88,14 +108,11 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Fig. 7: boxes of w by gap; the ending of `path` says the format.
 
     Raises:
-        UsageError: matplotlib is not installed.
+        UsageError: As `drawable`.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UsageError(
-            "drawing needs matplotlib", next_command="pip install 'capo-data[report]'"
-        ) from error
+    drawable(path)
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -60,17 +60,30 @@ class Asked:
     ids: Ids
 
 
-def asked(rows: Sequence[Mapping[str, Any]], chat: ChatTokenizer, sampling: Sampling) -> list[Asked]:
+def asked(
+    rows: Sequence[Mapping[str, Any]],
+    chat: ChatTokenizer,
+    sampling: Sampling,
+    note: Callable[[str], None] = lambda _: None,
+) -> list[Asked]:
     """The prompts as ids, with as much of the newest history as there is room for.
 
     Raises:
         DatasetError: Two candidates of a row share a title.
         UsageError: A prompt does not fit even without history.
     """
-    found = []
+    room = sampling.max_tokens - sampling.max_new_tokens
+    if room <= 0:
+        raise UsageError(
+            f"--max-tokens {sampling.max_tokens:,} leaves no room for a prompt",
+            why=f"an answer may take --max-new-tokens {sampling.max_new_tokens:,} of them",
+            next_command="raise --max-tokens, or lower --max-new-tokens",
+        )
+    found, cut = [], 0
     for row in rows:
         candidate_ids(row)
-        ids, _ = fit(row, chat, sampling.max_tokens - sampling.max_new_tokens)
+        ids, left_out = fit(row, chat, room)
+        cut += left_out > 0
         if ids is None:
             raise UsageError(
                 f"a prompt exceeds {sampling.max_tokens:,} tokens without any history",
@@ -78,6 +91,8 @@ def asked(rows: Sequence[Mapping[str, Any]], chat: ChatTokenizer, sampling: Samp
                 next_command="raise --max-tokens",
             )
         found.append(Asked(row, ids))
+    if cut:
+        note(f"{cut:,} of {len(rows):,} prompts were too long: their oldest history entries are left out")
     return found
 
 
@@ -236,6 +251,7 @@ def run(
     folder = data.located(job.dataset, job.revision)
     rows = test_rows(folder, job.split, job.max_rows)
     before.named(job.model, note)
+    before.base_named(job.model, job.base, note)
     store = Store(job.out, settings(job), fresh=fresh)
     done = store.done(job.sampling.samples)
     missing = [row for row in rows if row["id"] not in done]
@@ -273,7 +289,7 @@ def _answers(
     from capo_trainer import generate_vllm, models
 
     chat = models.tokenizer(job.model)
-    prompts = asked(rows, chat, job.sampling)
+    prompts = asked(rows, chat, job.sampling, note)
     if engine(job) == "vllm":
         note("generating with vLLM")
         batches = generate_vllm.answers(job.model, job.base, prompts, chat.end, job.sampling)

@@ -216,6 +216,10 @@ def read(path: Path) -> Iterator[Generation]:
                         f"a line lacks {', '.join(missing)}", where=f"{path}:{number}",
                         next_command="make the file with: capo-train generate DATASET --model MODEL",
                     )  # fmt: skip
+                if wrong := [name for name, kinds in _KINDS.items() if type(values[name]) not in kinds]:
+                    raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r:.40}")
+                if bad := [name for name in known if not _is_text(values[name])]:
+                    raise ValueError(f"{bad[0]} holds half a character")
                 yield Generation(**{name: values[name] for name in known})
     except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:
         raise DatasetError(
@@ -223,6 +227,19 @@ def read(path: Path) -> Iterator[Generation]:
             why=" ".join(str(error).split()),
             next_command="make them with: capo-train generate DATASET --model MODEL",
         ) from error  # fmt: skip
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(
+        ("id", "domain", "model", "rationale", "title", "target_item_id", "target_title"), (str,)
+    ),
+    "sample": (int,), "history_length": (int,), "valid": (bool,), "item_id": (str, type(None)),
+}  # fmt: skip
+
+
+def _is_text(value: Any) -> bool:
+    """No string with a lone surrogate, which no tokenizer takes."""
+    return not isinstance(value, str) or value.isascii() or value.encode(errors="replace").decode() == value
 
 
 def _line(one: Generation) -> str:

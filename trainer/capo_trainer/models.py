@@ -49,8 +49,10 @@ def base_of(adapter: str | Path) -> str:
             why="there is no such file",
             next_command="name the folder that `capo-train sft --out` was given",
         ) from error
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} names no base model", why=str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} names no base model", why=str(error), next_command="train the adapter anew"
+        ) from error
     if not name:
         raise ModelError(f"{path} names no base model", next_command="name it with --model")
     return str(name)

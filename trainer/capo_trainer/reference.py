@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,17 +62,26 @@ def cached(config: TrainConfig, prepared: Prepared, cache: Path) -> Reference | 
     path = path_of(config, prepared, cache)
     if config.reference == "adapter":
         return None
-    if not path.exists():
+    kept = load_table(path, "logprobs")
+    if kept is None:
         if config.reference == "cache":
             raise UsageError(
                 "there are no reference log-probabilities of this dataset, model and limit",
                 where=str(path),
-                next_command=f"capo-train ref {config.dataset} --adapter {config.adapter}, with the same "
-                "--max-tokens and --max-rows",
+                next_command=_command(config),
             )
         return None
-    values, ids, _ = load_table(path, "logprobs")
+    values, ids, _ = kept
     return Reference(path, dict(zip(ids, values, strict=True)), False)
+
+
+def _command(config: TrainConfig) -> str:
+    """What computes the reference of this run."""
+    words = ["capo-train", "ref", config.dataset, "--adapter", config.adapter or ""]
+    words += ["--loss", "dpo"] if config.loss == "dpo" else []
+    words += [] if config.max_rows is None else ["--max-rows", str(config.max_rows)]
+    words += [] if config.max_tokens == 12_000 else ["--max-tokens", str(config.max_tokens)]
+    return shlex.join(words)
 
 
 def compute(

@@ -10,6 +10,7 @@ adapter_model.safetensors, ...   the result, beside its tokenizer
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +21,17 @@ import yaml
 from capo_trainer import config as configs
 from capo_trainer.config import TrainConfig
 from capo_trainer.errors import UsageError
+from capo_trainer.finite import finite
 
 # What may change when a run goes on, since it changes no weight.
 _FREE = ("save_steps", "keep_checkpoints", "log_steps", "report_to", "out")
 COMPLETE = "complete"
+# What a run, and nobody else, puts into its folder; an evaluation may lie beside it.
+_FILES = (
+    "config.yaml", "run.json*", "metrics.jsonl", "weights.parquet", "*.safetensors*", "adapter_config.json",
+    "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
+    "chat_template*", "vocab.*", "merges.txt",
+)  # fmt: skip
 _OTHERWISE = "name another --out; sft and prefer start again with --fresh"
 
 
@@ -59,9 +67,10 @@ class RunFolder:
                     f"{self.path} holds something that is no run",
                     next_command="name another place with --out",
                 )
+            theirs = _read_config(written)
             if fresh:
-                shutil.rmtree(self.path)
-            elif self.begun and (different := _different(written, self.config)):
+                self._clear()
+            elif self.begun and (different := _different(theirs, self.config)):
                 raise UsageError(
                     f"{self.path} holds a run with another config",
                     why=f"these differ: {', '.join(different)}",
@@ -74,8 +83,14 @@ class RunFolder:
                     next_command=_OTHERWISE,
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        written.write_text(configs.dump(self.config), encoding="utf-8")
+        _write(written, configs.dump(self.config))
         return self.last_checkpoint()
+
+    def _clear(self) -> None:
+        for path in (path for pattern in _FILES for path in self.path.glob(pattern)):
+            path.unlink(missing_ok=True)
+        for path in self._numbered():
+            shutil.rmtree(path)
 
     @property
     def begun(self) -> bool:
@@ -112,23 +127,25 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """The result is there."""
-        return (self.path / "run.json").exists() and bool(self.read().get("finished"))
+        """The result is there: its record and its weights."""
+        recorded = (self.path / "run.json").exists() and bool(self.read().get("finished"))
+        return recorded and any(self.path.glob("*model*.safetensors"))
 
     def write(self, facts: Mapping[str, Any]) -> None:
         """run.json, whole or not at all."""
-        making = self.path / "run.json.making"
-        making.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        making.replace(self.path / "run.json")
+        text = json.dumps(finite(facts), indent=2, sort_keys=True, allow_nan=False)
+        _write(self.path / "run.json", text + "\n")
 
     def checkpoints(self) -> list[Path]:
         """Complete ones, the oldest first."""
-        found = [path for path in self.path.glob("checkpoint-*") if (path / COMPLETE).exists()]
-        return sorted(found, key=_step)
+        return sorted((path for path in self._numbered() if (path / COMPLETE).exists()), key=_step)
+
+    def _numbered(self) -> list[Path]:
+        return [path for path in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
 
     def last_checkpoint(self) -> Path | None:
         """The newest complete one; what a kill left half written is removed."""
-        for path in self.path.glob("checkpoint-*"):
+        for path in self._numbered():
             if not (path / COMPLETE).exists():
                 shutil.rmtree(path)
         return self.last_whole()
@@ -144,13 +161,13 @@ class RunFolder:
         if self.metrics.exists():
             lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
             # A line that a kill cut short ends without a newline.
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-            self.metrics.write_text("".join(kept), encoding="utf-8")
+            kept = [line for line in lines if line.endswith("\n") and _step_of(line, self.metrics) <= step]
+            _write(self.metrics, "".join(kept))
 
     def append(self, values: Mapping[str, Any]) -> None:
         """One line of metrics."""
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json.dumps(finite(values), allow_nan=False) + "\n")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -162,15 +179,49 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     path = run / "metrics.jsonl"
     if not path.exists():
         raise UsageError(f"{run} is no run of capo-train: it has no metrics.jsonl")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise UsageError("the metrics of a run cannot be read", where=str(path), why=str(error)) from error
 
 
 def _step(path: Path) -> int:
     return int(path.name.rsplit("-", 1)[1])
 
 
-def _different(written: Path, config: TrainConfig) -> list[str]:
+def _step_of(line: str, path: Path) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            "a line of metrics cannot be read", where=str(path), why=str(error), next_command=_OTHERWISE
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, whatever kills it."""
+    making = path.with_name(f"{path.name}.making")
+    making.write_text(text, encoding="utf-8")
+    making.replace(path)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The config that a run wrote.
+
+    Raises:
+        UsageError: Somebody else wrote the file, and the folder is theirs.
+    """
+    theirs = configs.read_yaml(path)
+    if missing := sorted({*TrainConfig.model_fields} - {"stage"} - theirs.keys()):
+        raise UsageError(
+            f"{path.parent} holds something that is no run", where=str(path),
+            why=f"its config.yaml has no {missing[0]}", next_command="name another place with --out",
+        )  # fmt: skip
+    return theirs
+
+
+def _different(theirs: Mapping[str, Any], config: TrainConfig) -> list[str]:
     """Fields in which a written config and one at hand differ, of those that matter."""
-    theirs, ours = yaml.safe_load(written.read_text(encoding="utf-8")), yaml.safe_load(configs.dump(config))
+    ours = yaml.safe_load(configs.dump(config))
     names = {*theirs, *ours} - set(_FREE)
     return sorted(name for name in names if theirs.get(name) != ours.get(name))

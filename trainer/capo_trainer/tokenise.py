@@ -6,6 +6,7 @@ continue; tokenising both as one text would merge across the border. A response 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -170,8 +171,8 @@ def ordered_scores(row: Mapping[str, Any]) -> tuple[float, ...]:
     field = "expected_score" if order == "expected" else "score"
     found = [answer.get(field) for answer in ranked(row)]
     scores = [float(score) for score in found if score is not None]
-    if len(scores) < len(found):
-        raise _broken(row, f"a {field} is null")
+    if len(scores) < len(found) or not all(map(math.isfinite, scores)):
+        raise _broken(row, f"a {field} is null or no number")
     pairs = list(pairwise(scores[1:]))
     if order == "tied":
         if any(hard < easy for hard, easy in pairs):
@@ -217,6 +218,8 @@ def _example(
     tied: bool = False,
 ) -> Example:
     answers = tuple(chat.response(text) for text in responses)
+    if any((answer[:-1] == chat.end).any() for answer in answers):
+        raise _broken(row, "a response holds the token that ends a turn")
     longest = max(map(len, answers))
     prompt, cut = fit(row, chat, max_tokens - longest)
     if prompt is None:

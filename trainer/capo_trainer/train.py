@@ -68,7 +68,7 @@ def train(
     checkpoint = folder.open(read, fresh=fresh) if loop.rank() == 0 else folder.last_whole()
     if folder.finished:
         talk.note(f"{config.out} is finished; to train again, remove it")
-        return folder.read()
+        return {**folder.read(), "out": str(config.out)}
     args = loop.arguments(config, _dtype(config))
     torch.manual_seed(config.seed)
     assembled = assemble(config, device=args.device, cache=cache, talk=talk)

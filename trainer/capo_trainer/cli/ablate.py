@@ -65,6 +65,7 @@ def ablate(
     with console.errors():
         from capo_trainer import ablate as ablating
 
+        _drawable(figure)
         result = ablating.ablate(_study(locals()), ablating.letters(variants), console)
         _show(console, result, figure, "variant")
 
@@ -92,6 +93,7 @@ def sweep(
     with console.errors():
         from capo_trainer import ablate as ablating
 
+        _drawable(figure)
         betas = _numbers(beta, "--beta", float)
         result = ablating.sweep(_study(locals()), betas, variant.upper(), console)
         _show(console, result, figure, "beta")
@@ -110,7 +112,7 @@ def _study(given: dict[str, Any]) -> Study:
         given["dataset"],
         given["model"],
         given["out"],
-        tuple(_numbers(given["seeds"], "--seeds", int)),
+        tuple(dict.fromkeys(_numbers(given["seeds"], "--seeds", int))),
         tuple(given["set_sft"] or ()),
         tuple(prefer),
         Sampling(max_new_tokens=given["max_new_tokens"]),
@@ -127,6 +129,14 @@ def _numbers(text: str, flag: str, kind: Any) -> list[Any]:
         return [kind(part) for part in text.split(",")]
     except ValueError as error:
         raise UsageError(f"{text!r} is no list of numbers", where=flag, next_command=f"{flag} 1,2") from error
+
+
+def _drawable(figure: Path | None) -> None:
+    """What cannot be drawn is told before hours of training."""
+    if figure is not None:
+        from capo_trainer.figure import drawable
+
+        drawable(figure)
 
 
 def _show(console: Console, result: dict[str, Any], figure: Path | None, what: str) -> None:

@@ -22,9 +22,9 @@ def add(app: typer.Typer) -> None:
 
 def bench(
     prompts: Annotated[str, typer.Option(help="Prompt lengths in tokens, by commas.")] = "1024,2048,4096",
-    response: Annotated[int, typer.Option(help="Tokens of a response.")] = 200,
+    response: Annotated[int, typer.Option(min=2, help="Tokens of a response.")] = 200,
     model: Annotated[str, typer.Option(help="small (for CPUs) or 4b (the shape of Gemma 3 4B).")] = "small",
-    repeats: Annotated[int, typer.Option(help="Timed steps; the median counts.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed steps; the median counts.")] = 3,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -36,6 +36,8 @@ def bench(
 
         try:
             lengths = [int(text) for text in prompts.split(",")]
+            if min(lengths) < 1:
+                raise ValueError("a prompt has a token at least")
         except ValueError as error:
             raise UsageError(
                 f"{prompts!r} is no list of lengths", next_command="--prompts 1024,4096"

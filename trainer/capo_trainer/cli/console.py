@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from capo_trainer.errors import TrainerError
+from capo_trainer.finite import finite
 
 # The live line is drawn at most this often (seconds).
 _PACE = 0.2
@@ -49,7 +50,7 @@ class Console:
             return
         if self.as_json:
             # A terminal would act on control characters that stand in somebody's text.
-            text = json.dumps(values, indent=2, ensure_ascii=self._out.isatty(), sort_keys=True)
+            text = json.dumps(finite(values), indent=2, ensure_ascii=self._out.isatty(), sort_keys=True)
             print(text, file=self._out)
         elif isinstance(shown := human(), str):
             print(shown, file=self._out)
@@ -58,7 +59,7 @@ class Console:
 
             # A file or a pipe has no width to keep to, and a squeezed table is hard to read.
             width = None if self._out.isatty() else _PIPED
-            RichConsole(file=self._out, highlight=False, width=width).print(shown)
+            RichConsole(file=self._out, highlight=False, width=width).print(shown, markup=False)
         self._out.flush()
 
     def note(self, text: str) -> None:
@@ -86,13 +87,14 @@ class Console:
         """What, where, why, next command."""
         self.finish()
         if self.as_json:
-            print(json.dumps(error.as_dict(), indent=2, ensure_ascii=False), file=self._out)
+            # An argument that is no Unicode can only be told escaped.
+            print(json.dumps(error.as_dict(), indent=2), file=self._out)
         else:
             print(f"error: {error}", file=sys.stderr)
 
     @contextmanager
     def errors(self, *, results_alone: bool = True) -> Iterator[None]:
-        """Exit codes: 1 failed, 2 usage, 3 done in part, 130 interrupted.
+        """Exit codes: 1 failed, 2 usage, 130 interrupted.
 
         Args:
             results_alone: What libraries and their processes print from here on is talk, and stdout holds
@@ -122,7 +124,8 @@ class Console:
     def _told(self, error: BaseException, interrupted: bool) -> TrainerError | None:
         if interrupted or isinstance(error, KeyboardInterrupt):
             return InterruptionError(
-                "interrupted", next_command="the same command goes on from its last checkpoint"
+                "interrupted",
+                next_command="the same command goes on from what was kept: a checkpoint, answers",
             )
         if isinstance(error, TrainerError):
             return error

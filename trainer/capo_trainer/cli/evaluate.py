@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -85,9 +86,18 @@ def generate(
             {"generations": len(found), "valid": valid, "file": str(out / "generations.jsonl")},
             lambda: (
                 f"{len(found):,} answers, {valid:,} name a candidate: {out / 'generations.jsonl'}\n"
-                f"next: capo-train eval {dataset} --model {model} --generations {out}"
+                f"next: {_follow(job)}"
             ),
         )
+
+
+def _follow(job: Job) -> str:
+    """What scores these answers."""
+    words = ["capo-train", "eval", job.dataset, "--model", job.model, "--generations", str(job.out)]
+    for flag, value in (("--base", job.base), ("--name", job.name), ("--max-rows", job.max_rows)):
+        words += [] if value is None else [flag, str(value)]
+    words += [] if job.split == "test" else ["--split", job.split]
+    return shlex.join(words)
 
 
 def evaluate(

@@ -31,6 +31,8 @@ def weights(
     with console.errors():
         from capo_trainer import figure as drawing
 
+        if figure is not None:
+            drawing.drawable(figure)
         rows = drawing.read_weights(run)
         found = drawing.by_gap(rows)
         if figure is not None:

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: capo-train sft runs/demo/dataset --model google/gemma-3-4b-it\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 done in part.",
+    "Exit codes: 0 done, 1 failed, 2 usage.",
 )
 tiny.add(app)
 prepare.add(app)

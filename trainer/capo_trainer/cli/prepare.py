@@ -34,7 +34,7 @@ def embed(
     ] = "sentence-transformers/all-mpnet-base-v2",
     revision: Revision = None,
     cache: Annotated[Path | None, typer.Option(help="Where to keep them (beside the dataset).")] = None,
-    max_rows: Annotated[int | None, typer.Option(help="The first rows only.")] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="The first rows only.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,7 +73,7 @@ def ref(
     model: Annotated[str | None, typer.Option(help="The adapter's base model, if it lies elsewhere.")] = None,
     batch: Annotated[int, typer.Option(help="Rows at once.")] = 8,
     max_tokens: Annotated[int, typer.Option(help="As the training will have it.")] = 12_000,
-    max_rows: Annotated[int | None, typer.Option(help="The first rows only.")] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="The first rows only.")] = None,
     revision: Revision = None,
     cache: Annotated[Path | None, typer.Option(help="Where to keep them (beside the dataset).")] = None,
     json: Json = False,

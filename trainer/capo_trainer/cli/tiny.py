@@ -34,7 +34,7 @@ def tiny_model(
     title_tokens: Annotated[
         bool, Option("--title-tokens/--no-title-tokens", help="Make each item title one token.")
     ] = True,
-    seed: Annotated[int, Option(min=0, help="Of the initialisation.")] = 0,
+    seed: Annotated[int, Option(min=0, max=2**32 - 1, help="Of the initialisation.")] = 0,
     revision: Revision = None,
     json: Json = False,
     quiet: Quiet = False,

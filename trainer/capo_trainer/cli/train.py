@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from capo_trainer.config import TrainConfig
 
 Model = Annotated[str | None, typer.Option(help="Chat model: folder or Hub id.")]
-Out = Annotated[Path, typer.Option(help="The run's folder.")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder (runs/sft, runs/prefer).")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of config fields; flags win over it.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Any config field, as lora.r=16; wins over all.")
@@ -60,7 +60,7 @@ def add(app: typer.Typer) -> None:
 def sft(
     dataset: Dataset,
     model: Model = None,
-    out: Out = Path("runs/sft"),
+    out: Out = None,
     revision: Revision = None,
     config: Config = None,
     set: Set = None,
@@ -116,7 +116,7 @@ def prefer(
         typer.Option(help="Computed at each step, or from capo-train ref."),
     ] = None,
     model: Model = None,
-    out: Out = Path("runs/prefer"),
+    out: Out = None,
     revision: Revision = None,
     config: Config = None,
     set: Set = None,
@@ -161,7 +161,10 @@ _FIELDS = {
 def resolved(stage: Literal["sft", "prefer"], given: dict[str, Any]) -> TrainConfig:
     """The config that flags, file and overrides make."""
     from capo_trainer.config import resolve
+    from capo_trainer.errors import UsageError
 
+    if given["full"] and given["lora_r"]:
+        raise UsageError("--full trains all weights, --lora-r adapters", next_command="leave one of them out")
     values = {field: given[flag] for flag, field in _FIELDS.items() if flag in given}
     return resolve(stage, values, file=given["config"], overrides=given["set"] or ())
 
