@@ -107,6 +107,13 @@ def test_two_evaluations_are_compared_on_the_same_candidate_sets_alone(dataset, 
     assert say("eval", dataset, *common, "--against", tmp_path / "first", program="capo-train").code == 0
 
 
+def test_what_is_no_evaluation_is_told_before_anything_is_asked(dataset, sft_run, tmp_path):
+    common = ("--model", sft_run, "--out", tmp_path / "out", "--against", tmp_path / "nowhere")
+    told = say("eval", dataset, *common, program="capo-train")
+    assert (told.code, "holds no evaluation" in told.err) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_those_of_two_models_are_not_taken_for_one(dataset, answers, tmp_path):
     done = evaluated(dataset, answers("one", "two"), tmp_path / "out")
     assert done.code == 1

@@ -240,6 +240,20 @@ def test_nor_is_one_whose_data_or_model_have_changed_under_their_names(
     assert train(config, fresh=True)["rows"] == 7
 
 
+@pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json"])
+def test_a_damaged_checkpoint_is_told_and_can_be_removed(configured, tmp_path, name):
+    config = configured("sft", tmp_path / "run", max_steps=2, save_steps=1)
+    train(config)
+    (tmp_path / "run" / "adapter_model.safetensors").unlink()
+    damaged = tmp_path / "run" / "checkpoint-2" / name
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(TrainingError, match="a checkpoint is damaged") as told:
+        train(config)
+    assert told.value.where == str(damaged)
+    shutil.rmtree(damaged.parent)
+    assert train(config)["finished"]
+
+
 def test_a_damaged_record_of_a_run_is_told(configured, tmp_path):
     config = configured("sft", tmp_path / "run", max_steps=1)
     train(config)

@@ -15,12 +15,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import yaml
 
 from capo_trainer import config as configs
 from capo_trainer.config import TrainConfig
-from capo_trainer.errors import UsageError
+from capo_trainer.errors import TrainingError, UsageError
 from capo_trainer.finite import finite
 
 # What may change when a run goes on, since it changes no weight.
@@ -149,6 +150,23 @@ class RunFolder:
             if not (path / COMPLETE).exists():
                 shutil.rmtree(path)
         return self.last_whole()
+
+    def sound(self, checkpoint: Path) -> None:
+        """Makes sure that a whole checkpoint was not damaged since.
+
+        Raises:
+            TrainingError: It was.
+        """
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+            damaged = [path for path in sorted(checkpoint.glob("*.pt*")) if not is_zipfile(path)]
+        except (OSError, ValueError):
+            damaged = [checkpoint / "trainer_state.json"]
+        if damaged:
+            raise TrainingError(
+                "a checkpoint is damaged", where=str(damaged[0]),
+                next_command=f"remove {checkpoint}: the same command goes on from the one before it",
+            )  # fmt: skip
 
     def settle(self, checkpoint: Path) -> None:
         """Marks a checkpoint as complete and removes those that are too many."""

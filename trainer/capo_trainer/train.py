@@ -69,6 +69,8 @@ def train(
     if folder.finished:
         talk.note(f"{config.out} is finished; to train again, remove it")
         return {**folder.read(), "out": str(config.out)}
+    if checkpoint is not None:
+        folder.sound(checkpoint)
     args = loop.arguments(config, _dtype(config))
     torch.manual_seed(config.seed)
     assembled = assemble(config, device=args.device, cache=cache, talk=talk)

@@ -145,6 +145,8 @@ def evaluate(
 
         compat.require()
         job = _job({**locals(), "samples": 5})
+        for folder in (*(against or ()), *([sft] if sft else ())):
+            evaluate_report.read(folder)  # what is no evaluation is told before hours of generating
         plan = evaluating.samples_of(evaluating.Plan(job, protocol, generations, popular, draws))
         found = evaluating.run(plan, fresh=fresh, note=console.note, live=console.live)
         result = evaluate_report.write(found, out, against=against or (), sft=sft)
