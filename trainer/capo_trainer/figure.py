@@ -60,7 +60,7 @@ def read_weights(run: Path) -> list[dict[str, Any]]:
             where=str(path),
         )
     try:
-        found: list[dict[str, Any]] = pq.read_table(path, columns=["gap", "weight"]).to_pylist()
+        found: list[dict[str, Any]] = pq.read_table(path, columns=["id", "gap", "weight"]).to_pylist()
     except pa.ArrowException as error:
         raise UsageError("the weights of a run cannot be read", where=str(path), why=str(error)) from error
     return found
