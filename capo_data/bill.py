@@ -20,7 +20,7 @@ class Entry:
     Attributes:
         what: What is asked, as a person calls it.
         judge: Who is asked.
-        requests: How many at most; those that the journal holds already are not counted.
+        requests: First ones, or all that a pilot expects; what the journal holds already is not counted.
         prompt_tokens: Of all requests together.
         cached_tokens: Of these, served from the server's cache; 0 where nothing measured it.
         answer_tokens: Likewise, expected.

@@ -254,6 +254,14 @@ def test_a_damaged_checkpoint_is_told_and_can_be_removed(configured, tmp_path, n
     assert train(config)["finished"]
 
 
+def test_what_was_trained_below_an_adapter_does_not_make_it_another(configured, sft_run, tmp_path):
+    start = tmp_path / "sft"
+    shutil.copytree(sft_run, start)
+    config = configured("prefer", start / "pl", start, loss="pl", max_steps=1)
+    train(config)
+    assert train(config)["finished"]
+
+
 def test_a_damaged_record_of_a_run_is_told(configured, tmp_path):
     config = configured("sft", tmp_path / "run", max_steps=1)
     train(config)

@@ -17,15 +17,18 @@ def content_key(*parts: str) -> str:
 def model_identity(name: str | Path) -> str:
     """The bytes of a model's weights where they lie in a folder (16 hex digits), else its name.
 
-    Checkpoints on the way are no part of it; modules in folders of their own (sentence-transformers) are.
+    Runs and checkpoints below it are no part of it; the modules that sentence-transformers lists are.
     """
     folder = Path(name)
     if not folder.is_dir():
         return str(name)
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in _WEIGHTS for path in folder.rglob(pattern)}):
-        within = path.relative_to(folder)
-        if not within.parts[0].startswith("checkpoint-"):
-            with path.open("rb") as file:
-                digest.update(str(within).encode() + hashlib.file_digest(file, "sha256").digest())
+    modules = folder / "modules.json"
+    listed = json.loads(modules.read_text(encoding="utf-8")) if modules.exists() else []
+    places = {folder, *(folder / module["path"] for module in listed)}
+    for path in sorted({path for place in places for pattern in _WEIGHTS for path in place.glob(pattern)}):
+        with path.open("rb") as file:
+            digest.update(
+                str(path.relative_to(folder)).encode() + hashlib.file_digest(file, "sha256").digest()
+            )
     return digest.hexdigest()[:16]

@@ -89,7 +89,8 @@ class RunFolder:
 
     def _clear(self) -> None:
         for path in (path for pattern in _FILES for path in self.path.glob(pattern)):
-            path.unlink(missing_ok=True)
+            if path.is_file():
+                path.unlink()
         for path in self._numbered():
             shutil.rmtree(path)
 
